@@ -1,0 +1,183 @@
+//! The issuer's keys: the ring it signs with and the set that verifiers see, read together.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, KeyVersion};
+
+use crate::document::DocumentSource;
+use crate::refreshing::{Load, LoadError};
+
+/// A key ring and the published key set as they were at one moment.
+#[derive(Debug)]
+pub struct Keys {
+    ring: KeyRing,
+    published: KeySet,
+    ring_version: String,
+}
+
+/// Why no key may sign.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoSigningKey {
+    /// No key of this algorithm signs yet.
+    #[error("no {algorithm} key of the ring signs at this time")]
+    NoneActive {
+        /// The algorithm asked for.
+        algorithm: Algorithm,
+    },
+    /// The key that should sign cannot do it from here.
+    #[error("key {kid} has no private half that this process can use")]
+    NoPrivateHalf {
+        /// The key.
+        kid: String,
+    },
+    /// Verifiers do not see the key: signing with it would make tokens that nobody accepts.
+    #[error("key {kid} should sign, but is not in the published key set; hint: publish the ring's public halves first")]
+    Unpublished {
+        /// The key.
+        kid: String,
+    },
+}
+
+impl Keys {
+    /// The ring.
+    #[must_use]
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// The published set.
+    #[must_use]
+    pub fn published(&self) -> &KeySet {
+        &self.published
+    }
+
+    /// The store's name for the ring's version.
+    #[must_use]
+    pub fn ring_version(&self) -> &str {
+        &self.ring_version
+    }
+
+    /// The key that signs at `now`, with the set to verify against.
+    ///
+    /// **Invariant:** a key signs only if its kid and its exact public half are in the published set and not past their
+    /// `not_after`.
+    ///
+    /// # Errors
+    /// [`NoSigningKey`] when no key of the algorithm is active, or the active one is not published or not usable here.
+    pub fn signing_key(&self, algorithm: Algorithm, now: Timestamp) -> Result<(&KeyVersion, KeySet), NoSigningKey> {
+        let key = self.ring.active(algorithm, now).ok_or(NoSigningKey::NoneActive { algorithm })?;
+        let live = self.published.live(now);
+        if !live.contains(key.public_key()) {
+            return Err(NoSigningKey::Unpublished { kid: key.kid().to_string() });
+        }
+        if key.signer().is_none() {
+            return Err(NoSigningKey::NoPrivateHalf { kid: key.kid().to_string() });
+        }
+        Ok((key, live))
+    }
+}
+
+/// Reads [`Keys`] from the ring's and the published set's documents.
+#[derive(Debug)]
+pub struct KeyLoader {
+    ring: Arc<dyn DocumentSource>,
+    published: Arc<dyn DocumentSource>,
+}
+
+impl KeyLoader {
+    /// A reader of these two documents.
+    #[must_use]
+    pub fn new(ring: Arc<dyn DocumentSource>, published: Arc<dyn DocumentSource>) -> Self {
+        Self { ring, published }
+    }
+}
+
+#[async_trait]
+impl Load for KeyLoader {
+    type Value = Keys;
+
+    /// Reads both documents at once (two stores, one round trip's time) and reports what is wrong with either.
+    async fn load(&self, _now: Timestamp) -> Result<Keys, LoadError> {
+        let (ring, published) = futures_util::future::join(self.ring.read(), self.published.read()).await;
+        let ring = ring.map_err(LoadError::from).and_then(|document| {
+            let parsed = KeyRing::parse(document.bytes()).map_err(|problems| invalid(&*self.ring, &problems))?;
+            Ok((parsed, document.version().to_owned()))
+        });
+        let published = published.map_err(LoadError::from).and_then(|document| {
+            KeySet::parse(document.bytes()).map_err(|problems| invalid(&*self.published, &problems))
+        });
+        let ((ring, ring_version), published) = match (ring, published) {
+            (Ok(ring), Ok(published)) => (ring, published),
+            (Err(ring), Err(published)) => return Err(both(ring, published)),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
+        };
+        ring.permitted_by(&published).map_err(|problem| invalid(&*self.ring, &problem))?;
+        Ok(Keys { ring, published, ring_version })
+    }
+
+    /// Half the ring's lead: a rotation gives the next key at least the whole lead in public before it signs, so an issuer
+    /// this stale still signs with a key that verifiers know.
+    fn usable_s(&self, keys: &Keys) -> u64 {
+        keys.ring.policy().lead_s / 2
+    }
+
+    fn what(&self) -> &'static str {
+        "key ring"
+    }
+}
+
+/// Reads the published key set alone: what a publisher needs.
+#[derive(Debug)]
+pub struct PublishedLoader {
+    published: Arc<dyn DocumentSource>,
+    stale_if_error_s: u64,
+}
+
+impl PublishedLoader {
+    /// A reader of this document, whose last good value serves for `stale_if_error_s` seconds.
+    #[must_use]
+    pub fn new(published: Arc<dyn DocumentSource>, stale_if_error_s: u64) -> Self {
+        Self { published, stale_if_error_s }
+    }
+}
+
+#[async_trait]
+impl Load for PublishedLoader {
+    type Value = KeySet;
+
+    /// A set with a private member is [`LoadError::Poisoned`]: no last good value may hide it.
+    async fn load(&self, _now: Timestamp) -> Result<KeySet, LoadError> {
+        let document = self.published.read().await?;
+        KeySet::parse(document.bytes()).map_err(|problems| match (&problems, invalid(&*self.published, &problems)) {
+            (KeySetError::PrivateMember { .. }, LoadError::Invalid(text)) => LoadError::Poisoned(text),
+            (_, error) => error,
+        })
+    }
+
+    fn usable_s(&self, _keys: &KeySet) -> u64 {
+        self.stale_if_error_s
+    }
+
+    fn what(&self) -> &'static str {
+        "key set"
+    }
+}
+
+/// Each line of a parser's problems, with the document it is about.
+fn invalid(source: &dyn DocumentSource, problems: &dyn std::fmt::Display) -> LoadError {
+    let name = source.describe();
+    let lines: Vec<String> = problems.to_string().lines().map(|line| format!("{name}: {line}")).collect();
+    LoadError::Invalid(lines.join("\n"))
+}
+
+/// Two failures as one: wrong wins over unreachable, since only somebody's hand mends it.
+fn both(ring: LoadError, published: LoadError) -> LoadError {
+    let text = format!("{ring}\n{published}");
+    match (ring, published) {
+        (LoadError::Unreachable(_), LoadError::Unreachable(_)) => LoadError::Unreachable(text),
+        _ => LoadError::Invalid(text),
+    }
+}

@@ -1,0 +1,89 @@
+//! The document suite on the adapters that need no server.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use token_issuance::{DocumentSource, FileDocument, MAX_DOCUMENT_BYTES, SourceError};
+use token_testkit::MemoryDocument;
+use token_testkit::conformance::{self, DocumentFixture};
+
+struct InMemory(MemoryDocument);
+
+#[async_trait]
+impl DocumentFixture for InMemory {
+    fn source(&self) -> &dyn DocumentSource {
+        &self.0
+    }
+
+    async fn put(&mut self, content: &[u8]) -> bool {
+        self.0.set(content);
+        true
+    }
+
+    fn limit(&self) -> usize {
+        MAX_DOCUMENT_BYTES
+    }
+
+    async fn stall(&mut self) -> Option<Duration> {
+        let bound = Duration::from_millis(50);
+        self.0.stall(bound);
+        Some(bound)
+    }
+}
+
+struct InFile {
+    folder: TempDir,
+    document: FileDocument,
+}
+
+#[async_trait]
+impl DocumentFixture for InFile {
+    fn source(&self) -> &dyn DocumentSource {
+        &self.document
+    }
+
+    async fn put(&mut self, content: &[u8]) -> bool {
+        std::fs::write(self.folder.path().join("document"), content).unwrap();
+        true
+    }
+
+    fn limit(&self) -> usize {
+        MAX_DOCUMENT_BYTES
+    }
+
+    async fn stall(&mut self) -> Option<Duration> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_memory_document_conforms() {
+    conformance::document_source(&mut InMemory(MemoryDocument::absent("ring"))).await;
+}
+
+#[tokio::test]
+async fn a_file_document_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = FileDocument::new(folder.path().join("document"));
+    conformance::document_source(&mut InFile { folder, document }).await;
+}
+
+#[tokio::test]
+async fn a_memory_document_fails_as_scripted_and_counts() {
+    let document = MemoryDocument::with("ring", "content");
+    let throttled = SourceError::Throttled { source_name: "memory:ring".to_owned(), detail: "scripted".to_owned() };
+    document.fail_once(throttled.clone());
+    assert_eq!(document.read().await.err(), Some(throttled));
+    assert!(document.read().await.is_ok());
+
+    document.go_down();
+    for _ in 0..2 {
+        assert!(matches!(document.read().await, Err(SourceError::Unavailable { .. })));
+    }
+    document.mend();
+    assert!(document.read().await.is_ok());
+    document.remove();
+    assert!(matches!(document.read().await, Err(SourceError::NotFound { .. })));
+    assert_eq!(document.reads(), 6);
+}
