@@ -114,7 +114,8 @@ impl Load for KeyLoader {
             (Err(ring), Err(published)) => return Err(both(ring, published)),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
-        ring.permitted_by(&published).map_err(|problem| invalid(&*self.ring, &problem))?;
+        // A withdrawal made this ring void: a ring read before it is no better.
+        ring.permitted_by(&published).map_err(|problem| LoadError::Poisoned(format!("{}: {problem}", self.ring.describe())))?;
         Ok(Keys { ring, published, ring_version })
     }
 

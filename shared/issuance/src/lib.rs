@@ -15,6 +15,7 @@ mod keys;
 mod location;
 mod mapping;
 mod refreshing;
+pub mod rotation;
 
 pub use document::{Document, DocumentSource, FileDocument, InlineDocument, MAX_DOCUMENT_BYTES, SourceError};
 pub use issuer::{Gauges, IssuanceRecord, IssueError, IssuedToken, Stamp, TokenIssuer};

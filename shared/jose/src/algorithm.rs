@@ -46,6 +46,17 @@ impl Algorithm {
             Self::EdDsa => "EdDSA",
         }
     }
+
+    /// The same algorithm in `jsonwebtoken`'s words.
+    pub(crate) const fn to_jsonwebtoken(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Es384 => jsonwebtoken::Algorithm::ES384,
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        }
+    }
 }
 
 impl fmt::Display for Algorithm {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::Jwk;
 use serde_json::{Map, Value, json};
 
 use crate::algorithm::Algorithm;
@@ -64,10 +66,9 @@ pub struct BadSignature;
 
 /// A public key of exactly one algorithm. Cloning is cheap (shared).
 ///
-/// # Why aws-lc and not `jsonwebtoken` underneath
-/// The aws-lc key is parsed once and kept, where `jsonwebtoken::crypto::verify` rebuilds it from bytes at every call (up
-/// to a tenth slower); the algorithm is a property of the key, where that call takes it as an argument; and there is no
-/// process-wide provider that somebody could forget to install, which panics at the first token.
+/// A key is checked by aws-lc when it is read and then kept as `jsonwebtoken`'s [`DecodingKey`]. Signatures are verified by
+/// `jsonwebtoken::crypto::verify` alone, never by its `decode`: that accepts `crit`, an embedded `jwk`, repeated claims and
+/// any `typ`, takes the algorithm from the caller and reads the wall clock.
 ///
 /// Two keys are equal when algorithm and exact public half are.
 #[derive(Clone)]
@@ -77,7 +78,7 @@ struct Inner {
     kid: Kid,
     algorithm: Algorithm,
     half: Half,
-    parsed: ParsedPublicKey,
+    decoding: DecodingKey,
 }
 
 /// The public half as JWK members name it; big-endian, RSA integers without leading zeros.
@@ -100,6 +101,14 @@ impl Half {
                 vec![("crv", "Ed25519".to_owned()), ("kty", "OKP".to_owned()), ("x", base64url(x))]
             }
         }
+    }
+
+    /// The key as `jsonwebtoken` verifies with it.
+    fn decoding_key(&self) -> Result<DecodingKey, KeyError> {
+        let members: Map<String, Value> =
+            self.members().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let jwk: Option<Jwk> = serde_json::from_value(Value::Object(members)).ok();
+        jwk.and_then(|jwk| DecodingKey::from_jwk(&jwk).ok()).ok_or_else(|| wrong("kty", "a key that can verify", None))
     }
 
     fn thumbprint(&self) -> Kid {
@@ -179,8 +188,9 @@ impl PublicKey {
     }
 
     fn build(algorithm: Algorithm, half: Half) -> Result<Self, KeyError> {
-        let parsed = parse(algorithm, &half)?;
-        Ok(Self(Arc::new(Inner { kid: half.thumbprint(), algorithm, half, parsed })))
+        parse(algorithm, &half)?;
+        let decoding = half.decoding_key()?;
+        Ok(Self(Arc::new(Inner { kid: half.thumbprint(), algorithm, half, decoding })))
     }
 
     /// The thumbprint.
@@ -232,7 +242,11 @@ impl PublicKey {
         if signature.len() != self.signature_len() {
             return Err(BadSignature);
         }
-        self.0.parsed.verify_sig(message, signature).map_err(|_| BadSignature)
+        let algorithm = self.0.algorithm.to_jsonwebtoken();
+        match jsonwebtoken::crypto::verify(&base64url(signature), message, &self.0.decoding, algorithm) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(BadSignature),
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub use key::{BadSignature, KeyError, PRIVATE_MEMBERS, PublicKey};
 pub use keyset::{KeySet, KeySetError, PublishedKey};
 pub use kid::{Kid, KidError};
 pub use problem::{Problem, Problems};
-pub use ring::{KeyRing, KeyVersion, LEEWAY_S, PrivateLocation, RingError, RingPolicy};
+pub use ring::{
+    KeyRing, KeyVersion, LEEWAY_S, PrivateLocation, RING_AGE_S, RingError, RingPolicy, Withdrawal, Withdrawn,
+};
 pub use signer::{LocalSigner, SignError, Signer};
 pub use text::{base64url, sha256, sha256_hex};

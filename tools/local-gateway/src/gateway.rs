@@ -173,7 +173,9 @@ impl Gateway {
         {
             self.console.line(&format!("--record: {error}"));
         }
-        let trace_id = format!("{};Parent={};Sampled=0", ids.trace_id, ids.request_id.get(..8).unwrap_or_default());
+        // A segment's id: 16 hexadecimal digits.
+        let parent: String = ids.request_id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+        let trace_id = format!("{};Parent={parent};Sampled=0", ids.trace_id);
         let answer = function.invoke(ids.request_id.clone(), payload, trace_id).await.map_err(|error| {
             self.console.line(&error.to_string());
             match error {

@@ -172,7 +172,7 @@ pub async fn start(options: &Options, around: &Surroundings) -> Result<Running, 
         Some(path) => Principals::from_file(path)?,
         None => Principals::built_in(&options.organization_id),
     };
-    let mapping = options.mapping.as_deref().map(read_mapping).transpose()?;
+    let mapping = options.mapping.as_deref().map(readable).transpose()?;
     let recorder = match &options.record {
         None => None,
         Some(path) => Some(Recorder::new(path.clone()).map_err(|source| path_error("--record", path, source))?),
@@ -201,6 +201,7 @@ pub async fn start(options: &Options, around: &Surroundings) -> Result<Running, 
     };
     let scratch = (options.port == 0).then_some(Scratch(directory));
     let world = world::generate(&plan, around.clock.now()).await?;
+    around.console.line(&format!("local-gateway: {}", world.places));
     let [issuer, jwks] = start_functions(binaries, world, around).await?;
 
     let gateway = Arc::new(Gateway {
@@ -246,8 +247,10 @@ async fn start_functions(
     }
 }
 
-fn read_mapping(path: &Path) -> Result<String, RunError> {
-    std::fs::read_to_string(path).map_err(|source| path_error("--mapping", path, source))
+/// The absolute path of a mapping file, told before anything is built that it cannot be read.
+fn readable(path: &Path) -> Result<PathBuf, RunError> {
+    let absolute = std::fs::File::open(path).and_then(|_| std::path::absolute(path));
+    absolute.map_err(|source| path_error("--mapping", path, source))
 }
 
 fn path_error(flag: &'static str, path: &Path, source: std::io::Error) -> RunError {

@@ -54,8 +54,9 @@ pub struct Plan {
     pub algorithm: SigningAlgorithm,
     /// The organization that the issuer checks for.
     pub organization: String,
-    /// The mapping's text, or the built-in one.
-    pub mapping: Option<String>,
+    /// A mapping file (absolute); else the built-in mapping. The issuer reads this very file: edits take effect as in
+    /// production, after at most five minutes, and problems name the file that can be mended.
+    pub mapping: Option<PathBuf>,
     /// This instance's directory: removed and made anew.
     pub directory: PathBuf,
     /// An AWS emulator that holds ring, key set and mapping.
@@ -78,12 +79,22 @@ pub struct World {
     pub issuer: BTreeMap<String, String>,
     /// Environment of `jwks`.
     pub jwks: BTreeMap<String, String>,
+    /// Where ring, key set and mapping are, for the console.
+    pub places: String,
 }
 
 /// A world that could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorldError {
+    /// The mapping file cannot be read.
+    #[error("--mapping {path}: expected to read it, found: {source}")]
+    Mapping {
+        /// Which.
+        path: String,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
     /// A file cannot be written.
     #[error("{path}: expected to write it, found: {source}")]
     Write {
@@ -110,7 +121,11 @@ pub async fn generate(plan: &Plan, now: Timestamp) -> Result<World, WorldError> 
         KeyRing::first(&[algorithm(plan.algorithm)], RingPolicy::default(), now).map_err(|error| keys(&error))?;
     let private = ring.to_json().map_err(|error| keys(&error))?;
     let public = ring.published(now).to_stored_json();
-    let mapping = plan.mapping.clone().unwrap_or_else(|| built_in_mapping(plan.algorithm));
+    let mapping = match &plan.mapping {
+        None => built_in_mapping(plan.algorithm),
+        Some(path) => fs::read_to_string(path)
+            .map_err(|source| WorldError::Mapping { path: path.display().to_string(), source })?,
+    };
 
     let mut common = BTreeMap::from([
         ("JWT_ISSUER_URL".to_owned(), plan.url.clone()),
@@ -121,26 +136,34 @@ pub async fn generate(plan: &Plan, now: Timestamp) -> Result<World, WorldError> 
         ("ORGANIZATION_ID".to_owned(), plan.organization.clone()),
         ("SSO_PATH_ENFORCED".to_owned(), "true".to_owned()),
     ]);
+    let (ring_at, jwks_at, mapping_at);
     if let Some(emulator) = &plan.aws {
         let names = publish(emulator, &private, &public, &mapping).await?;
         common.extend(emulator_variables(&emulator.endpoint).map(|(name, value)| (name.to_owned(), value)));
-        common.insert("JWKS_SSM_PARAM".to_owned(), names.jwks);
-        own.insert("SIGNING_KEY_SECRET_ARN".to_owned(), names.secret_arn);
-        own.insert("MAPPING".to_owned(), format!("ssm:{}", names.mapping));
+        common.insert("JWKS_SSM_PARAM".to_owned(), names.jwks.clone());
+        own.insert("SIGNING_KEY_SECRET_ARN".to_owned(), names.secret_arn.clone());
+        (ring_at, jwks_at, mapping_at) = (names.secret_arn, names.jwks, format!("ssm:{}", names.mapping));
     } else {
-        let [ring, jwks, toml] = ["ring.json", "jwks.json", "mapping.toml"].map(|name| plan.directory.join(name));
         make_private(&plan.directory)?;
-        write(&ring, &private, 0o600)?;
-        write(&jwks, public.as_bytes(), 0o644)?;
-        write(&toml, mapping.as_bytes(), 0o644)?;
-        let file = |path: &Path| format!("file:{}", path.display());
-        common.insert("JWKS".to_owned(), file(&jwks));
-        own.insert("KEY_RING".to_owned(), file(&ring));
-        own.insert("MAPPING".to_owned(), file(&toml));
+        let file = |name: &str, content: &[u8], mode| -> Result<String, WorldError> {
+            let path = plan.directory.join(name);
+            write(&path, content, mode)?;
+            Ok(format!("file:{}", path.display()))
+        };
+        ring_at = file("ring.json", &private, 0o600)?;
+        jwks_at = file("jwks.json", public.as_bytes(), 0o644)?;
+        mapping_at = match &plan.mapping {
+            None => file("mapping.toml", mapping.as_bytes(), 0o644)?,
+            Some(path) => format!("file:{}", path.display()),
+        };
+        common.insert("JWKS".to_owned(), jwks_at.clone());
+        own.insert("KEY_RING".to_owned(), ring_at.clone());
     }
+    own.insert("MAPPING".to_owned(), mapping_at.clone());
+    let places = format!("ring {ring_at}, key set {jwks_at}, mapping {mapping_at}");
     let mut issuer = common.clone();
     issuer.extend(own);
-    Ok(World { issuer, jwks: common })
+    Ok(World { issuer, jwks: common, places })
 }
 
 fn built_in_mapping(algorithm: SigningAlgorithm) -> String {

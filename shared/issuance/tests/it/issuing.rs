@@ -220,7 +220,19 @@ async fn a_ring_older_than_the_published_set_allows_is_refused() {
     let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
     document["min_generation"] = 99.into();
     world.published.set(document.to_string());
-    assert!(matches!(world.issuer.warm(world.clock.now()).await.unwrap_err(), LoadError::Invalid(_)));
+    assert!(matches!(world.issuer.warm(world.clock.now()).await.unwrap_err(), LoadError::Poisoned(_)));
+}
+
+/// **INV** no loader accepts a ring older than `min_generation`: not even the last good one may sign on.
+#[tokio::test]
+async fn a_withdrawal_stops_the_last_good_ring_too() {
+    let world = World::new();
+    world.issue(&TokenRequest::default()).await.unwrap();
+    let mut document: serde_json::Value = serde_json::from_str(&world_jwks(&world).await).unwrap();
+    document["min_generation"] = 3.into();
+    world.published.set(document.to_string());
+    world.clock.advance(300);
+    assert_eq!(world.issue(&TokenRequest::default()).await.unwrap_err().code(), "keys_unavailable");
 }
 
 #[tokio::test]

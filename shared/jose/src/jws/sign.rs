@@ -35,7 +35,8 @@ impl fmt::Debug for CompactJws {
 /// Signs `claims_json`, a JSON object, as a compact JWS whose header is exactly `typ`, `alg` and `kid`.
 ///
 /// `alg` and `kid` are the signer's, so header and signature cannot come from two keys. Building header and encoding
-/// costs well under a microsecond (Ed25519 signs in ten), so nothing is cached.
+/// costs well under a microsecond (Ed25519 signs in ten), so nothing is cached. What the claims say is the caller's affair;
+/// [`crate::verify`] refuses the token if their members are not unique.
 ///
 /// # Errors
 /// When `typ` is no media type name, the claims are no object, the token would exceed [`MAX_TOKEN_BYTES`], or the signer
@@ -48,16 +49,16 @@ pub async fn sign_compact(signer: &dyn Signer, typ: &str, claims_json: &[u8]) ->
         return Err(SignError::Claims);
     };
     let key = signer.public_key();
-    // No value needs escaping: a media type name, a constant and base64url.
-    let header =
-        [r#"{"typ":""#, typ, r#"","alg":""#, key.algorithm().name(), r#"","kid":""#, key.kid().as_str(), "\"}"];
-    let header = header.concat();
+    let mut header = jsonwebtoken::Header::new(key.algorithm().to_jsonwebtoken());
+    header.typ = Some(typ.to_owned());
+    header.kid = Some(key.kid().as_str().to_owned());
+    let header = serde_json::to_vec(&header).map_err(|_| SignError::Failed)?;
     let length = encoded(header.len()) + encoded(claims_json.len()) + encoded(key.signature_len()) + 2;
     if length > MAX_TOKEN_BYTES {
         return Err(SignError::TooLarge { limit: MAX_TOKEN_BYTES, found: length });
     }
     let mut token = Vec::with_capacity(length);
-    append(&mut token, header.as_bytes())?;
+    append(&mut token, &header)?;
     token.push(b'.');
     append(&mut token, claims_json)?;
     let signature = signer.sign(&token).await?;

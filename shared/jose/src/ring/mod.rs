@@ -2,6 +2,7 @@
 
 mod document;
 mod policy;
+mod rotate;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::signer::{LocalSigner, Signer};
 use crate::strict_json::StrictJsonError;
 
 pub use policy::{LEEWAY_S, RingPolicy};
+pub use rotate::{RING_AGE_S, Withdrawal, Withdrawn};
 
 /// Where the private half of a key version is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,18 @@ impl KeyVersion {
             signer: Some(Arc::<LocalSigner>::clone(&local)),
             local: Some(local),
         }
+    }
+
+    /// A standby whose private half is in the ring.
+    #[must_use]
+    pub fn standby(signer: LocalSigner) -> Self {
+        Self::local(signer, None)
+    }
+
+    /// A standby whose private half is elsewhere: `location` is where, `signer` reaches it.
+    #[must_use]
+    pub fn remote_standby(location: PrivateLocation, signer: Arc<dyn Signer>) -> Self {
+        Self { public: signer.public_key().clone(), signs_from: None, location, local: None, signer: Some(signer) }
     }
 
     /// The key's name.
@@ -181,6 +195,23 @@ impl KeyRing {
     /// # Errors
     /// When `algorithms` is empty or repeats one, the policy is unsafe, or a key cannot be made.
     pub fn first(algorithms: &[Algorithm], policy: RingPolicy, now: Timestamp) -> Result<Self, RingError> {
+        let mut keys = Vec::with_capacity(2 * algorithms.len());
+        for algorithm in algorithms.iter().flat_map(|algorithm| [*algorithm; 2]) {
+            keys.push(KeyVersion::standby(LocalSigner::generate(algorithm)?));
+        }
+        Self::first_of(algorithms, keys, policy, now)
+    }
+
+    /// As [`KeyRing::first`], of keys made elsewhere: two standbys of each algorithm, in any order.
+    ///
+    /// # Errors
+    /// When `algorithms` is empty or repeats one, `keys` is not two new standbys of each, or the policy is unsafe.
+    pub fn first_of(
+        algorithms: &[Algorithm],
+        keys: Vec<KeyVersion>,
+        policy: RingPolicy,
+        now: Timestamp,
+    ) -> Result<Self, RingError> {
         let mut problems = Problems::default();
         problems.extend(policy.problems());
         let distinct: BTreeSet<Algorithm> = algorithms.iter().copied().collect();
@@ -191,14 +222,21 @@ impl KeyRing {
             problems.add("algorithms", "expected at least one algorithm, found none");
             return Err(RingError::Invalid(problems));
         };
+        let mut keys = keys;
+        let start = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        for algorithm in &distinct {
+            let mut own = keys.iter_mut().filter(|key| key.algorithm() == *algorithm && key.signs_from.is_none());
+            match (own.next(), own.next(), own.next()) {
+                (Some(active), Some(_), None) => active.signs_from = Some(start),
+                _ => problems.add("keys", format!("expected two new {algorithm} keys, found another number")),
+            }
+        }
+        let kids: BTreeSet<&Kid> = keys.iter().map(KeyVersion::kid).collect();
+        if kids.len() != keys.len() || keys.len() != 2 * distinct.len() {
+            problems.add("keys", "expected two different keys of each algorithm, found others");
+        }
         if !problems.is_empty() {
             return Err(RingError::Invalid(problems));
-        }
-        let start = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let mut keys = Vec::with_capacity(2 * algorithms.len());
-        for algorithm in algorithms {
-            keys.push(KeyVersion::local(LocalSigner::generate(*algorithm)?, Some(start)));
-            keys.push(KeyVersion::local(LocalSigner::generate(*algorithm)?, None));
         }
         Ok(Self { generation: 1, derived_from: None, default, policy, withdrawn: BTreeSet::new(), keys })
     }
@@ -320,14 +358,39 @@ impl KeyRing {
         KeySet::new(entries, 0)
     }
 
+    /// How many bytes the stored key set has at most when there are `each` keys of every algorithm: what to hold against the
+    /// limit of its store before anything is written.
+    #[must_use]
+    pub fn largest_published(&self, each: u64) -> usize {
+        let each = usize::try_from(each).unwrap_or(usize::MAX);
+        let entry = |algorithm: Algorithm| {
+            let own = self.keys.iter().filter(|key| key.algorithm() == algorithm);
+            let sizes = own.map(|key| {
+                let entry = PublishedKey {
+                    key: key.public.clone(),
+                    published_at: Some(Timestamp::UNIX_EPOCH),
+                    not_after: Some(Timestamp::UNIX_EPOCH),
+                };
+                KeySet::new([entry], u64::MAX).to_stored_json().len()
+            });
+            sizes.max().unwrap_or(0)
+        };
+        Algorithm::ALL.into_iter().map(|algorithm| entry(algorithm).saturating_mul(each)).fold(0, usize::saturating_add)
+    }
+
     /// When the last token that any issuer may have signed with `key` is dead everywhere; `None` while it has no
     /// successor.
     fn not_after(&self, key: &KeyVersion) -> Option<Timestamp> {
-        let own = key.signs_from?;
-        let later = self.keys.iter().filter(|other| other.algorithm() == key.algorithm());
-        let successor = later.filter_map(KeyVersion::signs_from).filter(|start| *start > own).min()?;
+        let successor = self.successor_start(key)?;
         let retention = SignedDuration::from_secs(i64::try_from(self.policy.retention_s).ok()?);
         successor.checked_add(retention).ok()
+    }
+
+    /// From when the next key of the same algorithm signs.
+    fn successor_start(&self, key: &KeyVersion) -> Option<Timestamp> {
+        let own = key.signs_from?;
+        let others = self.keys.iter().filter(|other| other.algorithm() == key.algorithm());
+        others.filter_map(KeyVersion::signs_from).filter(|start| *start > own).min()
     }
 
     /// Whether this ring may be used beside the stored key set: no withdrawal has made it void.

@@ -31,10 +31,11 @@ pub(super) fn path(raw: &str) -> String {
     utf8_percent_encode(&normal, PATH).to_string()
 }
 
-/// The canonical query: every name and value encoded the one way, sorted by encoded name, then value.
+/// The canonical query: every name and value encoded the one way, sorted by encoded name, then value. `+` is a space, as
+/// in the event: were it a plus here, `%2B` could be turned into `+` under a valid signature and mean something else.
 pub(super) fn query(raw: &str) -> String {
     let encode = |text: &str| {
-        let decoded: Vec<u8> = percent_decode_str(text).collect();
+        let decoded: Vec<u8> = percent_decode_str(&text.replace('+', " ")).collect();
         percent_encoding::percent_encode(&decoded, NAME).to_string()
     };
     let mut pairs: Vec<(String, String)> = raw
@@ -104,6 +105,7 @@ mod tests {
             ("Param1", "Param1="),
             ("a=%2f&b=x%20y", "a=%2F&b=x%20y"),
             ("-._~=-._~", "-._~=-._~"),
+            ("a=1+2&b=1%2B2", "a=1%202&b=1%2B2"),
         ] {
             assert_eq!(query(raw), canonical, "{raw}");
         }

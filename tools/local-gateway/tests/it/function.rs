@@ -144,7 +144,7 @@ async fn a_time_out_ends_it_and_the_next_call_starts_it_again() {
 async fn calls_out_of_turn_or_from_elsewhere_do_no_harm() {
     let (_directory, _, function) = start("ready", LONG).await;
     let statuses = invoke(&function.unwrap(), "impostor").await.unwrap();
-    // Another id, `next` before the answer, another Host (DNS rebinding), an unknown call.
+    // Another id; `next` before the answer; an unknown call, under another Host (DNS rebinding) and under ours.
     assert_eq!(statuses, json!(["400", "403", "403", "404"]));
 }
 

@@ -234,6 +234,22 @@ async fn events_are_recorded_without_credentials() {
     assert_eq!(event["requestContext"]["identity"]["userArn"], "a");
 }
 
+/// So that problems name the file that can be mended, and edits are seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_file_is_read_where_it_is() {
+    let (target, bin_dir) = (tempfile::tempdir().unwrap(), sample::bin_dir("ready", "ready"));
+    let (around, lines) = surroundings(target.path());
+    let file = target.path().join("own.toml");
+    std::fs::write(&file, "").unwrap();
+    let running = run::start(&options(&bin_dir, &["--mapping", file.to_str().unwrap()]), &around).await.unwrap();
+    let seen = post_token(running.url(), &running.principals()[0], "environment").await.json();
+    assert_eq!(seen["MAPPING"], format!("file:{}", file.display()));
+    assert!(lines.all().contains(&format!("mapping file:{}", file.display())), "{}", lines.all());
+    running.stop().await;
+    let absent = run::start(&options(&bin_dir, &["--mapping", "/nonexistent"]), &around).await;
+    assert!(matches!(absent, Err(RunError::Path { flag: "--mapping", .. })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_functions_problems_are_reported_and_nothing_is_left() {
     let (target, bin_dir) = (tempfile::tempdir().unwrap(), sample::bin_dir("init-error", "exit"));

@@ -18,7 +18,10 @@ struct Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Gently first, so that it tidies up; it has ended already in most tests.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal("TERM");
+        }
         let _ = self.child.wait();
     }
 }

@@ -78,7 +78,7 @@ fn obey(api: &str, id: &str, head: &str, event: &Value) {
         "impostor" => {
             let (wrong, _) = call(api, "POST", "invocation/another/response", b"{}");
             let (early, _) = call(api, "GET", "invocation/next", b"");
-            let (rebound, _) = exchange(api, "evil.example", "GET", "invocation/next", b"");
+            let (rebound, _) = exchange(api, "evil.example", "GET", "nothing", b"");
             let (unknown, _) = call(api, "GET", "nothing", b"");
             let status = |head: String| head.get(9..12).unwrap_or_default().to_owned();
             respond(json!([status(wrong), status(early), status(rebound), status(unknown)]));

@@ -1,0 +1,128 @@
+//! Withdrawal: a key is in foreign hands, or may be.
+
+use jiff::{SignedDuration, Timestamp};
+use token_jose::{KeyRing, KeySet, RING_AGE_S, RingError, Withdrawal, Withdrawn};
+use tracing::warn;
+
+use super::{CURRENT, Moved, PENDING, PREVIOUS, Put, Rotation, RotationError, SecretState, lost, parse_ring};
+
+/// How often a withdrawal is published again when a racing rotation wrote over it.
+const ATTEMPTS: usize = 5;
+
+/// What a withdrawal did, and how long its key still matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithdrawalReport {
+    /// The keys, with the time each signed and the latest `exp` of a token of it. Empty when an earlier run withdrew.
+    pub keys: Vec<Withdrawn>,
+    /// The generation below which rings are void.
+    pub min_generation: u64,
+    /// When the last warm issuer has read the new ring: until then it may sign with what was withdrawn.
+    pub issuers_follow_by: Timestamp,
+    /// Until when a verifier that cached the key set may still accept forgeries.
+    pub forgeries_accepted_until: Timestamp,
+    /// Until when a verifier that cached the key set may refuse the tokens of a key that it has not seen; `None` when the
+    /// key that signs now was public before.
+    pub refusals_until: Option<Timestamp>,
+}
+
+impl Rotation {
+    /// Withdraws a key, or all: it never signs and is never published again. `token` is the id of the version to make.
+    ///
+    /// A pending rotation is given up first: its ring holds the key. Then the new ring is stored, the public set replaced
+    /// and its `min_generation` raised, and the ring made current. May be run again after any failure.
+    ///
+    /// # Errors
+    /// [`RotationError`], also when the current ring has no such key and never withdrew it.
+    pub async fn withdraw(
+        &self,
+        withdrawal: &Withdrawal,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<WithdrawalReport, RotationError> {
+        let state = self.secret.describe().await?;
+        let Some((version, ring)) = self.current(&state, token).await? else {
+            return Err(RotationError::Setup("expected a current ring to withdraw from, found none".to_owned()));
+        };
+        if let Some(pending) = state.with_stage(PENDING).filter(|pending| *pending != version) {
+            self.secret.drop_stage(PENDING, pending).await?;
+            warn!(version = pending, "the pending rotation is given up");
+        }
+        let before = self.stored_set().await?;
+        if let Withdrawal::Key(kid) = withdrawal
+            && ring.withdrawn().any(|known| known == kid)
+        {
+            self.publish_withdrawal(&version, &ring, now).await?;
+            return Ok(report(&ring, &before, Vec::new(), now));
+        }
+        let invalid = |error: RingError| RotationError::Ring { version: version.clone(), error };
+        let mut fresh = Vec::new();
+        for algorithm in ring.needed_after(withdrawal, now).map_err(invalid)? {
+            fresh.push(self.maker.standby(algorithm).await?);
+        }
+        let (next, keys) = ring.without(withdrawal, &version, fresh, now).map_err(invalid)?;
+        if self.secret.put_pending(token, &next.to_json().map_err(invalid)?).await? == Put::AlreadyThere {
+            return Err(RotationError::Setup("expected an unused version id for the withdrawal, found one in use".to_owned()));
+        }
+        self.publish_withdrawal(token, &next, now).await?;
+        if self.secret.move_current(Some(&version), token).await? == Moved::Lost {
+            self.secret.drop_stage(PENDING, token).await?;
+            return Err(lost(Some(&version), None));
+        }
+        self.tidy(token).await?;
+        // A rotation that was at its write may have undone the publication since.
+        self.publish_withdrawal(token, &next, now).await?;
+        for key in &keys {
+            warn!(kid = %key.kid, generation = next.generation(), "key withdrawn");
+        }
+        Ok(report(&next, &before, keys, now))
+    }
+
+    /// Publishes `ring` with `min_generation` raised to its generation, until that is what is read.
+    async fn publish_withdrawal(&self, version: &str, ring: &KeyRing, now: Timestamp) -> Result<(), RotationError> {
+        let mut last = RotationError::NotReadBack;
+        for _ in 0..ATTEMPTS {
+            match self.publish(version, ring, ring.generation(), now).await {
+                Ok(_) => return Ok(()),
+                Err(RotationError::NotReadBack) => last = RotationError::NotReadBack,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    /// Takes the stages off that would keep the old ring alive.
+    async fn tidy(&self, token: &str) -> Result<(), RotationError> {
+        let state: SecretState = self.secret.describe().await?;
+        for stage in [PENDING, PREVIOUS] {
+            if let Some(version) = state.with_stage(stage).filter(|version| stage == PENDING || *version != token) {
+                self.secret.drop_stage(stage, version).await?;
+            }
+        }
+        match state.with_stage(CURRENT) {
+            Some(current) => match self.secret.read(current).await? {
+                Some(value) => parse_ring(current, &value).map(|_| ()),
+                None => Err(RotationError::Setup("expected the current version to hold a ring, found no value".to_owned())),
+            },
+            None => Err(RotationError::Setup("expected a current version after the switch, found none".to_owned())),
+        }
+    }
+}
+
+fn report(ring: &KeyRing, before: &KeySet, keys: Vec<Withdrawn>, now: Timestamp) -> WithdrawalReport {
+    let policy = ring.policy();
+    let after = |seconds: u64| {
+        let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+        now.checked_add(seconds).unwrap_or(Timestamp::MAX)
+    };
+    let caches_s = policy.jwks_max_age_s.saturating_add(policy.verifier_cache_s).saturating_add(policy.skew_s);
+    let unseen = |algorithm| {
+        ring.active(algorithm, now).is_some_and(|key| !before.live(now).contains(key.public_key()))
+    };
+    WithdrawalReport {
+        keys,
+        min_generation: ring.generation(),
+        issuers_follow_by: after(RING_AGE_S),
+        forgeries_accepted_until: after(caches_s),
+        refusals_until: ring.algorithms().into_iter().any(unseen).then(|| after(caches_s)),
+    }
+}

@@ -1,0 +1,331 @@
+//! Rotation and withdrawal: from one ring to the next, as values.
+//!
+//! A rotation never makes a key sign that verifiers have not long seen: it *promotes the standby*, which has been public
+//! since the rotation before, and adds a new standby. Every issuer then switches at the promoted key's `signs_from` by its
+//! own clock, so nothing has to happen at the same moment anywhere, and a late or repeated rotation is harmless.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::algorithm::Algorithm;
+use crate::keyset::{KeySet, PublishedKey};
+use crate::kid::Kid;
+use crate::problem::Problems;
+use crate::ring::{KeyRing, KeyVersion, PrivateLocation, RingError};
+
+/// The longest time, in seconds, that an issuer works with a ring before it reads it again: the `signs_from` of a promoted
+/// key lies twice as far ahead, so that every issuer knows of it when it comes.
+pub const RING_AGE_S: u64 = 300;
+
+/// Which key to withdraw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Every key of the ring: the ring itself may have leaked.
+    All,
+    /// One key.
+    Key(Kid),
+}
+
+/// What a withdrawal of one key means for tokens that are already out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The key.
+    pub kid: Kid,
+    /// Since when it signed; `None` for a standby.
+    pub signed_from: Option<Timestamp>,
+    /// Until when an issuer may have signed with it: its successor's start, else the withdrawal.
+    pub signed_until: Option<Timestamp>,
+    /// The latest `exp` of a token that an issuer may have signed with it.
+    pub latest_exp: Option<Timestamp>,
+}
+
+impl KeyRing {
+    /// The algorithms for which [`KeyRing::rotated`] needs a new standby at `now`: those whose standby is due to be
+    /// promoted, or is missing. Empty while a promoted key still waits for its time.
+    #[must_use]
+    pub fn standbys_due(&self, now: Timestamp) -> Vec<Algorithm> {
+        self.held().into_iter().filter(|algorithm| self.is_due(*algorithm, now)).collect()
+    }
+
+    /// The next ring: for each algorithm that is due, the standby gets the time from which it signs, and the fresh standby
+    /// takes its place. Private halves that no clock can still need are dropped, and keys past their retention with them.
+    ///
+    /// `published` is the stored key set, which knows since when the standby has been public; `source` is the version id of
+    /// this ring; `fresh` holds one standby for each of [`KeyRing::standbys_due`].
+    ///
+    /// **Invariant:** a promoted key signs from `published_at + lead` at the earliest, and from `now` + twice
+    /// [`RING_AGE_S`] at the earliest. A standby that is not known to be published counts as published at `now`.
+    ///
+    /// # Errors
+    /// [`RingError::Invalid`] when `fresh` is not what is due.
+    pub fn rotated(
+        &self,
+        published: &KeySet,
+        source: &str,
+        fresh: Vec<KeyVersion>,
+        now: Timestamp,
+    ) -> Result<Self, RingError> {
+        let due = self.standbys_due(now);
+        self.check_fresh(&due, &fresh)?;
+        let mut next = self.derived(source);
+        for algorithm in due {
+            if let Some(standby) = next.standby(algorithm, published) {
+                let signs_from = self.promotion_time(next.keys.get(standby), published, now);
+                if let Some(key) = next.keys.get_mut(standby) {
+                    key.signs_from = Some(signs_from);
+                }
+            }
+        }
+        next.keys.extend(fresh);
+        next.retire(now);
+        Ok(next)
+    }
+
+    /// The next ring without what is withdrawn: the promoted or standby key signs at once where the signing key went, and
+    /// fresh standbys fill up. It is the one step after which a key may sign that has not been public for the whole lead.
+    ///
+    /// `fresh` holds what [`KeyRing::needed_after`] asks for.
+    ///
+    /// # Errors
+    /// [`RingError::Invalid`] when the ring has no such key, or `fresh` is not what is needed.
+    pub fn without(
+        &self,
+        withdrawal: &Withdrawal,
+        source: &str,
+        fresh: Vec<KeyVersion>,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Withdrawn>), RingError> {
+        let goes = self.going(withdrawal)?;
+        self.check_fresh(&self.needed_after(withdrawal, now)?, &fresh)?;
+        let reports = goes.iter().filter_map(|kid| self.get(kid)).map(|key| self.report(key, now)).collect();
+        // Two generations on: a rotation that is pending beside this one has the next, and becomes void with the old ring.
+        let mut next = self.derived(source).derived(source);
+        next.keys.retain(|key| !goes.contains(key.kid()));
+        next.withdrawn.extend(goes);
+        let start = whole_second(now);
+        let mut fresh = fresh;
+        for algorithm in self.held() {
+            if self.keeps_signing(algorithm, &next, now) {
+                continue;
+            }
+            let waiting = next.next_to_sign(algorithm, now);
+            let key = match waiting {
+                Some(index) => next.keys.get_mut(index),
+                None => fresh.iter_mut().find(|key| key.algorithm() == algorithm),
+            };
+            if let Some(key) = key {
+                key.signs_from = Some(start);
+            }
+        }
+        next.keys.extend(fresh);
+        next.retire(now);
+        Ok((next, reports))
+    }
+
+    /// The algorithms, once per key, of the fresh keys that [`KeyRing::without`] needs.
+    ///
+    /// # Errors
+    /// [`RingError::Invalid`] when the ring has no such key.
+    pub fn needed_after(&self, withdrawal: &Withdrawal, now: Timestamp) -> Result<Vec<Algorithm>, RingError> {
+        let goes = self.going(withdrawal)?;
+        let mut needed = Vec::new();
+        for algorithm in self.held() {
+            let left = |key: &&KeyVersion| key.algorithm() == algorithm && !goes.contains(key.kid());
+            let remain: Vec<&KeyVersion> = self.keys.iter().filter(left).collect();
+            let usable = |key: &&&KeyVersion| key.location != PrivateLocation::Dropped;
+            let mut waiting =
+                remain.iter().filter(usable).filter(|key| key.signs_from.is_none_or(|start| start > now)).count();
+            let active_stays = match self.active(algorithm, now) {
+                Some(active) => !goes.contains(active.kid()),
+                None => !self.signs(algorithm, now),
+            };
+            if !active_stays {
+                match waiting {
+                    0 => needed.push(algorithm),
+                    _ => waiting -= 1,
+                }
+            }
+            if waiting == 0 {
+                needed.push(algorithm);
+            }
+        }
+        Ok(needed)
+    }
+
+    /// The key set to store after this ring, given the stored one: what was published stays as long as it must.
+    ///
+    /// - every key of the ring, with the `published_at` it already has, else `now`;
+    /// - `not_after` as the ring says, and never earlier than what is already stored for a key that has a successor;
+    /// - a stored key that the ring does not know stays for one retention: a racing rotation may have made it, and a token
+    ///   of it may be out. It is foreign; see [`KeyRing::foreign`];
+    /// - withdrawn keys and keys past their time are gone;
+    /// - `min_generation` never goes down.
+    #[must_use]
+    pub fn republished(&self, stored: &KeySet, now: Timestamp) -> KeySet {
+        let now = whole_second(now);
+        let own = self.keys.iter().map(|key| {
+            let known = stored.entry(key.kid()).filter(|entry| entry.key == key.public);
+            PublishedKey {
+                key: key.public.clone(),
+                published_at: known.and_then(|entry| entry.published_at).or(Some(now)),
+                not_after: self
+                    .not_after(key)
+                    .map(|end| known.and_then(|entry| entry.not_after).map_or(end, |old| end.max(old))),
+            }
+        });
+        let limit = after(now, self.policy.retention_s);
+        let foreign = self.foreign(stored).map(|entry| PublishedKey {
+            not_after: Some(entry.not_after.map_or(limit, |end| end.min(limit))),
+            ..entry.clone()
+        });
+        KeySet::new(own.chain(foreign).filter(|entry| entry.is_live(now)), stored.min_generation())
+    }
+
+    /// The stored keys that this ring does not know and has not withdrawn: worth an alarm, since nothing but a racing
+    /// rotation should make one.
+    pub fn foreign<'a>(&'a self, stored: &'a KeySet) -> impl Iterator<Item = &'a PublishedKey> {
+        stored
+            .entries()
+            .filter(|entry| self.get(entry.key.kid()).is_none() && !self.withdrawn.contains(entry.key.kid()))
+    }
+
+    /// The same ring, one generation on.
+    fn derived(&self, source: &str) -> Self {
+        Self { generation: self.generation.saturating_add(1), derived_from: Some(source.to_owned()), ..self.clone() }
+    }
+
+    /// The algorithms of which the ring holds a key that can sign, now or ever.
+    fn held(&self) -> Vec<Algorithm> {
+        let holds = |algorithm: &Algorithm| {
+            self.keys.iter().any(|key| key.algorithm() == *algorithm && key.location != PrivateLocation::Dropped)
+        };
+        Algorithm::ALL.into_iter().filter(holds).collect()
+    }
+
+    fn is_due(&self, algorithm: Algorithm, now: Timestamp) -> bool {
+        let own = self.keys.iter().filter(|key| key.algorithm() == algorithm);
+        !own.filter_map(|key| key.signs_from).any(|start| start > now)
+    }
+
+    /// Whether some key of `algorithm` has started by `now`: a ring that never signed with it need not start.
+    fn signs(&self, algorithm: Algorithm, now: Timestamp) -> bool {
+        self.keys.iter().any(|key| key.algorithm() == algorithm && key.signs_from.is_some_and(|start| start <= now))
+    }
+
+    /// Whether the key of `algorithm` that signs at `now` is in `next` too, or none ever signed. An older key never steps
+    /// in for one that went: its private half may be gone from other processes, and its time is over.
+    fn keeps_signing(&self, algorithm: Algorithm, next: &Self, now: Timestamp) -> bool {
+        match self.active(algorithm, now) {
+            Some(active) => next.get(active.kid()).is_some(),
+            None => !self.signs(algorithm, now),
+        }
+    }
+
+    /// Where the standby of `algorithm` is that has been public the longest.
+    fn standby(&self, algorithm: Algorithm, published: &KeySet) -> Option<usize> {
+        let waiting = self.keys.iter().enumerate().filter(|(_, key)| {
+            key.algorithm() == algorithm && key.signs_from.is_none() && key.location != PrivateLocation::Dropped
+        });
+        let since = |key: &KeyVersion| {
+            let entry = published.entry(key.kid()).filter(|entry| entry.key == key.public);
+            entry.and_then(|entry| entry.published_at).unwrap_or(Timestamp::MAX)
+        };
+        waiting.min_by_key(|(_, key)| (since(key), key.kid().clone())).map(|(index, _)| index)
+    }
+
+    /// The key that signs next: the promoted one that waits for its time, else a standby.
+    fn next_to_sign(&self, algorithm: Algorithm, now: Timestamp) -> Option<usize> {
+        let promoted = |key: &KeyVersion| key.signs_from.filter(|start| *start > now);
+        let waiting = self.keys.iter().enumerate().filter(|(_, key)| {
+            key.algorithm() == algorithm
+                && key.location != PrivateLocation::Dropped
+                && (key.signs_from.is_none() || promoted(key).is_some())
+        });
+        waiting
+            .min_by_key(|(_, key)| (promoted(key).unwrap_or(Timestamp::MAX), key.kid().clone()))
+            .map(|(index, _)| index)
+    }
+
+    fn promotion_time(&self, standby: Option<&KeyVersion>, published: &KeySet, now: Timestamp) -> Timestamp {
+        let known = standby.and_then(|key| published.entry(key.kid()).filter(|entry| entry.key == key.public));
+        // A time in the future cannot be believed: whoever wrote it may not shorten or stretch the lead.
+        let public_since = known.and_then(|entry| entry.published_at).filter(|since| *since <= now).unwrap_or(now);
+        let soonest = after(whole_second(now), 2 * RING_AGE_S);
+        soonest.max(after(public_since, self.policy.lead_s))
+    }
+
+    /// Drops private halves once every clock has passed the successor's start, and keys past their retention.
+    fn retire(&mut self, now: Timestamp) {
+        let ends: Vec<(Option<Timestamp>, Option<Timestamp>)> =
+            self.keys.iter().map(|key| (self.successor_start(key), self.not_after(key))).collect();
+        let clocks = 2_u64.saturating_mul(self.policy.skew_s);
+        let mut at = 0;
+        self.keys.retain_mut(|key| {
+            let (successor, not_after) = ends.get(at).copied().unwrap_or_default();
+            at += 1;
+            if successor.is_some_and(|start| after(start, clocks) <= now) {
+                key.location = PrivateLocation::Dropped;
+                key.local = None;
+                key.signer = None;
+            }
+            not_after.is_none_or(|end| now < end)
+        });
+    }
+
+    fn going(&self, withdrawal: &Withdrawal) -> Result<Vec<Kid>, RingError> {
+        match withdrawal {
+            Withdrawal::All => Ok(self.keys.iter().map(|key| key.kid().clone()).collect()),
+            Withdrawal::Key(kid) if self.get(kid).is_some() => Ok(vec![kid.clone()]),
+            Withdrawal::Key(kid) => {
+                let mut problems = Problems::default();
+                problems.add("withdraw", format!("expected a kid of the ring, found {kid}"));
+                Err(RingError::Invalid(problems))
+            }
+        }
+    }
+
+    fn report(&self, key: &KeyVersion, now: Timestamp) -> Withdrawn {
+        let signed_from = key.signs_from.filter(|start| *start <= now);
+        let until = self.successor_start(key).filter(|start| *start <= now).unwrap_or(now);
+        let signed_until = signed_from.map(|_| until);
+        // A stale issuer may hold the ring for half the lead more, and its clock may be behind.
+        let stale_s = (self.policy.lead_s / 2).saturating_add(self.policy.skew_s);
+        let latest_exp = signed_until.map(|end| after(end, stale_s.saturating_add(self.policy.max_token_ttl_s)));
+        Withdrawn { kid: key.kid().clone(), signed_from, signed_until, latest_exp }
+    }
+
+    fn check_fresh(&self, due: &[Algorithm], fresh: &[KeyVersion]) -> Result<(), RingError> {
+        let mut expected = due.to_vec();
+        let mut found: Vec<Algorithm> = fresh.iter().map(KeyVersion::algorithm).collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        let mut problems = Problems::default();
+        if expected != found {
+            let names = |all: &[Algorithm]| all.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(" ");
+            problems.add("fresh keys", format!("expected [{}], found [{}]", names(&expected), names(&found)));
+        }
+        for key in fresh {
+            let known = self.get(key.kid()).is_some() || self.withdrawn.contains(key.kid());
+            if known || key.signs_from.is_some() || key.location == PrivateLocation::Dropped {
+                problems.add("fresh keys", format!("expected a new standby, found {} that is none", key.kid()));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(RingError::Invalid(problems)) }
+    }
+}
+
+/// `seconds` after `time`; the end of time rather than an overflow.
+fn after(time: Timestamp, seconds: u64) -> Timestamp {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| time.checked_add(SignedDuration::from_secs(seconds)).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// The instant cut to whole seconds, as documents hold it.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+#[path = "rotate_tests.rs"]
+mod tests;

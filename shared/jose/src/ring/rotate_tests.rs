@@ -1,0 +1,232 @@
+//! Rotation and withdrawal, on rings alone.
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::keyset::KeySet;
+use crate::ring::RingPolicy;
+use crate::signer::LocalSigner;
+
+const LEAD: u64 = 86_400;
+const INTERVAL: u64 = 30 * 86_400;
+const ALGORITHM: Algorithm = Algorithm::EdDsa;
+
+fn start() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+fn fresh(algorithms: &[Algorithm]) -> Vec<KeyVersion> {
+    algorithms.iter().map(|algorithm| KeyVersion::standby(LocalSigner::generate(*algorithm).unwrap())).collect()
+}
+
+fn first() -> (KeyRing, KeySet) {
+    let ring = KeyRing::first(&[ALGORITHM], RingPolicy::default(), start()).unwrap();
+    let published = ring.republished(&KeySet::default(), start());
+    (ring, published)
+}
+
+fn rotate(ring: &KeyRing, published: &KeySet, now: Timestamp) -> (KeyRing, KeySet) {
+    let next = ring.rotated(published, "v", fresh(&ring.standbys_due(now)), now).unwrap();
+    let set = next.republished(published, now);
+    (next, set)
+}
+
+fn kid(ring: &KeyRing, now: Timestamp) -> Kid {
+    ring.active(ALGORITHM, now).unwrap().kid().clone()
+}
+
+fn standby(ring: &KeyRing) -> Kid {
+    ring.key_versions().iter().find(|key| key.signs_from().is_none()).unwrap().kid().clone()
+}
+
+#[test]
+fn a_rotation_promotes_the_standby_that_has_long_been_public() {
+    let (ring, published) = first();
+    let (old, waiting) = (kid(&ring, start()), standby(&ring));
+    let now = after(start(), INTERVAL);
+    let (next, set) = rotate(&ring, &published, now);
+    assert_eq!((next.generation(), next.derived_from()), (2, Some("v")));
+    assert_eq!(kid(&next, now), old, "nothing changes at once");
+    let switch = after(now, 2 * RING_AGE_S);
+    assert_eq!(kid(&next, switch), waiting);
+    assert_eq!(set.len(), 3, "old, promoted and new standby are all public");
+    assert_eq!(set.entry(&waiting).unwrap().published_at, Some(start()), "known since the first ring");
+    assert_eq!(set.entry(&standby(&next)).unwrap().published_at, Some(now));
+    assert_eq!(set.entry(&old).unwrap().not_after, Some(after(switch, RingPolicy::default().retention_s)));
+    assert_eq!(set.entry(&waiting).unwrap().not_after, None);
+}
+
+/// **INV** no key signs before `published_at + lead`.
+#[test]
+fn a_standby_that_is_young_or_unknown_waits_for_its_lead() {
+    let (ring, published) = first();
+    for (stored, now, expected) in [
+        (&published, after(start(), 60), after(start(), LEAD)),
+        (&published, after(start(), LEAD), after(start(), LEAD + 2 * RING_AGE_S)),
+        (&KeySet::default(), after(start(), INTERVAL), after(start(), INTERVAL + LEAD)),
+    ] {
+        let waiting = standby(&ring);
+        let (next, _) = rotate(&ring, stored, now);
+        assert_eq!(next.get(&waiting).unwrap().signs_from(), Some(expected));
+    }
+}
+
+#[test]
+fn a_published_at_in_the_future_is_not_believed() {
+    let (ring, published) = first();
+    let waiting = standby(&ring);
+    let text = published.to_stored_json().replace("2026-11-22", "2036-11-22");
+    let stored = KeySet::parse(text.as_bytes()).unwrap();
+    let now = after(start(), INTERVAL);
+    let (next, _) = rotate(&ring, &stored, now);
+    assert_eq!(next.get(&waiting).unwrap().signs_from(), Some(after(now, LEAD)));
+}
+
+#[test]
+fn a_repeated_rotation_changes_no_time() {
+    let (ring, published) = first();
+    let now = after(start(), INTERVAL);
+    let (once, set) = rotate(&ring, &published, now);
+    let later = after(now, 60);
+    assert!(once.standbys_due(later).is_empty(), "the promoted key still waits");
+    let (twice, set_twice) = rotate(&once, &set, later);
+    let times = |ring: &KeyRing| {
+        ring.key_versions().iter().map(|key| (key.kid().clone(), key.signs_from())).collect::<Vec<_>>()
+    };
+    assert_eq!(times(&once), times(&twice));
+    assert_eq!(set, set_twice);
+}
+
+#[test]
+fn a_ring_without_standby_gets_one_and_keeps_signing() {
+    let pem_ring = KeyRing {
+        keys: vec![KeyVersion::local(LocalSigner::generate(ALGORITHM).unwrap(), Some(Timestamp::UNIX_EPOCH))],
+        ..first().0
+    };
+    let now = start();
+    let (next, _) = rotate(&pem_ring, &KeySet::default(), now);
+    assert_eq!(kid(&next, after(now, LEAD)), kid(&pem_ring, now));
+    assert_eq!(next.key_versions().len(), 2);
+}
+
+#[test]
+fn private_halves_go_when_no_clock_needs_them_and_public_halves_after_retention() {
+    let (ring, published) = first();
+    let old = kid(&ring, start());
+    let now = after(start(), INTERVAL);
+    let (next, set) = rotate(&ring, &published, now);
+    let switch = after(now, 2 * RING_AGE_S);
+    let policy = RingPolicy::default();
+    let just_before = after(switch, 2 * policy.skew_s - 1);
+    let retired = |ring: &KeyRing, set: &KeySet, now: Timestamp| {
+        let (later, later_set) = rotate(ring, set, now);
+        (later.get(&old).map(|key| key.location().clone()), later_set.entry(&old).is_some())
+    };
+    assert_eq!(retired(&next, &set, just_before), (Some(PrivateLocation::Inline), true));
+    assert_eq!(retired(&next, &set, after(switch, 2 * policy.skew_s)), (Some(PrivateLocation::Dropped), true));
+    assert_eq!(retired(&next, &set, after(switch, policy.retention_s - 1)), (Some(PrivateLocation::Dropped), true));
+    assert_eq!(retired(&next, &set, after(switch, policy.retention_s)), (None, false));
+    let text = next
+        .rotated(&set, "v", fresh(&next.standbys_due(after(switch, 300))), after(switch, 300))
+        .unwrap()
+        .to_json()
+        .unwrap();
+    assert!(KeyRing::parse(&text).is_ok(), "a ring with a dropped half is a sound document");
+}
+
+#[test]
+fn a_foreign_key_stays_one_retention_and_never_longer() {
+    let (ring, published) = first();
+    let (other, _) = first();
+    let mut entries: Vec<PublishedKey> = published.entries().cloned().collect();
+    entries.push(PublishedKey::new(other.key_versions()[0].public_key().clone()));
+    let stored = KeySet::new(entries, 4);
+    assert_eq!(ring.foreign(&stored).count(), 1);
+    let set = ring.republished(&stored, start());
+    let foreign = other.key_versions()[0].kid();
+    let limit = after(start(), RingPolicy::default().retention_s);
+    assert_eq!(set.entry(foreign).unwrap().not_after, Some(limit));
+    assert_eq!(
+        ring.republished(&set, after(start(), 60)).entry(foreign).unwrap().not_after,
+        Some(limit),
+        "not renewed"
+    );
+    assert!(ring.republished(&set, limit).entry(foreign).is_none());
+    assert_eq!(set.min_generation(), 4);
+}
+
+#[test]
+fn fresh_keys_must_be_what_is_due() {
+    let (ring, published) = first();
+    let now = after(start(), INTERVAL);
+    let own = ring.key_versions()[1].clone();
+    for wrong in [
+        vec![],
+        fresh(&[Algorithm::Es256]),
+        fresh(&[ALGORITHM, ALGORITHM]),
+        vec![own],
+        ring.key_versions()[..1].to_vec(),
+    ] {
+        assert!(ring.rotated(&published, "v", wrong, now).is_err());
+    }
+}
+
+/// **INV** no ring signs with or publishes a withdrawn kid.
+#[test]
+fn withdrawing_the_signing_key_makes_the_standby_sign_at_once() {
+    let (ring, published) = first();
+    let (gone, waiting) = (kid(&ring, start()), standby(&ring));
+    let now = after(start(), 3_600);
+    let withdrawal = Withdrawal::Key(gone.clone());
+    let needed = ring.needed_after(&withdrawal, now).unwrap();
+    assert_eq!(needed, [ALGORITHM]);
+    let (next, reports) = ring.without(&withdrawal, "v", fresh(&needed), now).unwrap();
+    assert_eq!(kid(&next, now), waiting);
+    assert_ne!(standby(&next), waiting);
+    assert!(next.get(&gone).is_none() && next.withdrawn().any(|kid| *kid == gone));
+    let set = next.republished(&published, now).with_min_generation(next.generation());
+    assert!(set.get(&gone).is_none() && set.get(&waiting).is_some());
+    assert!(ring.permitted_by(&set).is_err() && next.permitted_by(&set).is_ok());
+    let policy = RingPolicy::default();
+    let latest = after(now, policy.lead_s / 2 + policy.skew_s + policy.max_token_ttl_s);
+    assert_eq!(
+        reports,
+        [Withdrawn { kid: gone, signed_from: Some(start()), signed_until: Some(now), latest_exp: Some(latest) }]
+    );
+    assert!(KeyRing::parse(&next.to_json().unwrap()).is_ok());
+}
+
+#[test]
+fn withdrawing_while_a_promoted_key_waits_starts_that_one() {
+    let (ring, published) = first();
+    let now = after(start(), INTERVAL);
+    let (next, _) = rotate(&ring, &published, now);
+    let (gone, promoted, waiting) = (kid(&next, now), standby(&ring), standby(&next));
+    let withdrawal = Withdrawal::Key(gone);
+    let needed = next.needed_after(&withdrawal, now).unwrap();
+    let (after_it, _) = next.without(&withdrawal, "v", fresh(&needed), now).unwrap();
+    assert_eq!((kid(&after_it, now), standby(&after_it)), (promoted, waiting));
+    assert!(needed.is_empty());
+}
+
+#[test]
+fn withdrawing_a_standby_or_everything() {
+    let (ring, published) = first();
+    let now = after(start(), 3_600);
+    let gone = standby(&ring);
+    let withdrawal = Withdrawal::Key(gone.clone());
+    let (next, reports) = ring.without(&withdrawal, "v", fresh(&[ALGORITHM]), now).unwrap();
+    assert_eq!(kid(&next, now), kid(&ring, now));
+    assert_eq!((reports[0].signed_from, reports[0].latest_exp), (None, None), "it never signed");
+
+    let needed = ring.needed_after(&Withdrawal::All, now).unwrap();
+    assert_eq!(needed, [ALGORITHM, ALGORITHM]);
+    let (next, reports) = ring.without(&Withdrawal::All, "v", fresh(&needed), now).unwrap();
+    assert_eq!(reports.len(), 2);
+    let set = next.republished(&published, now);
+    assert_eq!(set.len(), 2);
+    assert!(ring.key_versions().iter().all(|key| set.get(key.kid()).is_none()));
+    assert_eq!(next.active(ALGORITHM, now).unwrap().signs_from(), Some(now));
+    let unknown = Withdrawal::Key(gone);
+    assert!(next.without(&unknown, "v", vec![], now).is_err());
+}
