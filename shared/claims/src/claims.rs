@@ -212,3 +212,25 @@ impl Serialize for Claims {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Claims, ClaimsError, RESERVED, Timestamp};
+    use crate::mapping::{CompileOptions, SubjectMapping, TokenRequest};
+    use crate::principal::{Principal, TokenPrincipal};
+
+    #[test]
+    fn reserved_names_are_checked_again_when_a_token_is_minted() {
+        let source = "[[rule]]\nname = \"r\"\nprincipal = { kind = \"token\", issuers = [\"i\"], subject = \"s\" }\n\
+                      subject = \"s\"\naudiences = [\"a\"]";
+        let mapping = SubjectMapping::compile(source, &CompileOptions::default()).unwrap();
+        let principal = Principal::Token(TokenPrincipal::new("i", "s").unwrap());
+        let grant = mapping.resolve(&principal, &TokenRequest::default()).unwrap();
+        let mint = |grant| Claims::new(&grant, "i", "id", Timestamp::UNIX_EPOCH);
+        assert!(mint(grant.clone().with_extra("team")).is_ok());
+        for name in RESERVED.iter().chain(&["Sub", "kubernetes.io/pod"]) {
+            let error = mint(grant.clone().with_extra(name)).unwrap_err();
+            assert!(matches!(error, ClaimsError::Reserved { .. }), "{name}: {error}");
+        }
+    }
+}

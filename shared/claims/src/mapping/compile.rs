@@ -45,28 +45,37 @@ pub(super) struct Rule {
 
 pub(super) fn compile(source: &str, options: &CompileOptions) -> Result<SubjectMapping, MappingErrors> {
     let mut problems = Problems::new(source);
+    let rules = if is_bounded(source, &mut problems) { parse(source, options, &mut problems) } else { Vec::new() };
+    problems.into_result()?;
+    Ok(SubjectMapping { rules })
+}
+
+/// Whether the document is small and flat enough to be parsed at all; reports it otherwise.
+fn is_bounded(source: &str, problems: &mut Problems) -> bool {
     if source.len() > MAX_SOURCE {
         let message = format!("expected a mapping of at most {MAX_SOURCE} bytes, found {}", source.len());
         problems.push(None, message, "merge rules with lists of accounts or with \"*\"");
-        return problems.into_result().map(|()| SubjectMapping { rules: Vec::new() });
+        return false;
     }
     if let Some(offset) = long_key(source) {
         let message = format!("expected keys of at most {} parts, found a longer one", MAX_DOTS + 1);
         problems.push(problems.line_at(offset), message, "no key of a mapping has more than three parts");
-        return problems.into_result().map(|()| SubjectMapping { rules: Vec::new() });
+        return false;
     }
+    true
+}
+
+fn parse(source: &str, options: &CompileOptions, problems: &mut Problems) -> Vec<Rule> {
     let (table, syntax) = DeTable::parse_recoverable(source);
+    if syntax.is_empty() {
+        return rules(table.get_ref(), options, problems);
+    }
     for error in &syntax {
         let line = error.span().map(|span| problems.line_at(span.start));
         let message = format!("expected TOML, found an error: {}", bounded(error.message()));
         problems.push(line, message, "see https://toml.io/en/v1.0.0");
     }
-    if syntax.is_empty() {
-        let rules = rules(table.get_ref(), options, &mut problems);
-        problems.into_result()?;
-        return Ok(SubjectMapping { rules });
-    }
-    problems.into_result().map(|()| SubjectMapping { rules: Vec::new() })
+    Vec::new()
 }
 
 fn rules<'d>(table: &'d DeTable<'d>, options: &CompileOptions, problems: &mut Problems) -> Vec<Rule> {
@@ -74,7 +83,8 @@ fn rules<'d>(table: &'d DeTable<'d>, options: &CompileOptions, problems: &mut Pr
     directories_are_disjoint(&document, problems);
     profiles_can_be_signed(&document, options, problems);
     let default_audience = default_audience(&document, options, problems);
-    let defaults = Defaults { audience: default_audience, lifetimes: lifetimes(&document, problems) };
+    let audience_given = document.audience.is_some() || options.audience.is_some();
+    let defaults = Defaults { audience: default_audience, audience_given, lifetimes: lifetimes(&document, problems) };
     let mut rules = Vec::new();
     for rule in std::mem::take(&mut document.rules) {
         rules.extend(compile_rule(rule, &document, &defaults, options, problems));
@@ -85,6 +95,8 @@ fn rules<'d>(table: &'d DeTable<'d>, options: &CompileOptions, problems: &mut Pr
 
 struct Defaults {
     audience: Option<String>,
+    /// One was given, so a faulty one is no second problem of every rule.
+    audience_given: bool,
     /// `ttl`, `max_ttl`.
     lifetimes: (Option<u64>, u64),
 }
@@ -166,7 +178,7 @@ fn compile_rule(
     problems: &mut Problems,
 ) -> Option<Rule> {
     let before = problems.count();
-    let place = format!("rule {}", Quoted(&rule.name));
+    let place = rule.place;
     let kind = rule.principal.as_ref().and_then(peek_kind);
     let subject = rule.subject.zip(kind).and_then(|(subject, kind)| template(kind, &subject, problems));
     if let (Some((line, subject)), None) = (&subject, &rule.email_domain)
@@ -183,6 +195,7 @@ fn compile_rule(
     let audiences: Vec<(String, Profile)> = match (rule.audiences, &defaults.audience) {
         (Some(list), _) => list.value.into_iter().map(|audience| audience.value).collect(),
         (None, Some(default)) => vec![default.clone()],
+        (None, None) if defaults.audience_given => Vec::new(),
         (None, None) => {
             let message = format!(
                 "expected an audience for {place}, found neither audiences, nor defaults.audience, nor AUDIENCE"

@@ -39,6 +39,8 @@ pub(super) struct Directory {
 /// `[[rule]]`. What could not be read is absent, and then `sound` is false.
 pub(super) struct RuleDocument<'d> {
     pub(super) name: String,
+    /// How messages call the rule.
+    pub(super) place: String,
     pub(super) line: usize,
     pub(super) principal: Option<Reader<'d>>,
     pub(super) email_domain: Option<Located<String>>,
@@ -67,6 +69,10 @@ impl<'d> Document<'d> {
             document.audience = defaults.string("audience", problems);
             document.ttl = lifetime(&mut defaults, "ttl", problems);
             document.max_ttl = lifetime(&mut defaults, "max_ttl", problems);
+            if document.max_ttl.is_none() && defaults.get("max_ttl").is_some() {
+                // Already reported: what is merely larger than the built-in bound is no second problem.
+                document.max_ttl = Some(Located { value: MAX_TTL, line: defaults.line });
+            }
             defaults.finish(problems);
         }
         if let Some(directories) = section(&mut top, "directory", "[directory]", problems) {
@@ -168,7 +174,8 @@ fn rules<'d>(top: &mut Reader<'d>, problems: &mut Problems) -> Vec<RuleDocument<
     for (n, item) in items.iter().enumerate() {
         let Some(table) = table_of(&format!("rule {}", n + 1), item, problems) else { continue };
         let rule = rule(table, problems);
-        if let Some(earlier) = rules.iter().find(|earlier| earlier.name == rule.name) {
+        let named = !rule.name.is_empty();
+        if let Some(earlier) = rules.iter().find(|earlier| named && earlier.name == rule.name) {
             let message =
                 format!("expected different rule names, found {} in line {} too", Quoted(&rule.name), earlier.line);
             problems.push(rule.line, message, "decisions are logged by rule name");
@@ -218,11 +225,12 @@ fn rule<'d>(mut table: Reader<'d>, problems: &mut Problems) -> RuleDocument<'d> 
             "rules with the same shared_subject may give one subject to several identities",
         );
     }
-    let line = table.line;
+    let (line, place) = (table.line, table.place.clone());
     let shared_subject = shared_subject.map(|group| group.value);
     table.finish(problems);
     RuleDocument {
         name: name.map(|name| name.value).unwrap_or_default(),
+        place,
         line,
         principal,
         email_domain,

@@ -94,7 +94,7 @@ fn json(value: &Spanned<DeValue<'_>>, depth: usize) -> Result<Value, (&'static s
         DeValue::Table(table) if table.is_empty() => Err(empty),
         DeValue::Table(table) => {
             let mut members = Map::new();
-            for (name, value) in table.iter() {
+            for (name, value) in table {
                 if !is_name(name.get_ref()) {
                     return Err(("an object with printable names, found another", "use ASCII without spaces"));
                 }

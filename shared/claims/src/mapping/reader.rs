@@ -47,7 +47,9 @@ impl<'d> Reader<'d> {
     }
 
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         self.table.get(key)
     }
 
@@ -63,7 +65,7 @@ impl<'d> Reader<'d> {
     fn require(&mut self, key: &'static str, what: &str, problems: &mut Problems) -> Option<&'d Spanned<DeValue<'d>>> {
         let value = self.get(key);
         if value.is_none() {
-            let message = format!("expected {key} in {}, found none", self.place);
+            let message = format!("expected {key} of {}, found none", self.place);
             problems.push(self.line, message, format!("add {key} = {what}"));
         }
         value
@@ -71,7 +73,7 @@ impl<'d> Reader<'d> {
 
     pub(super) fn string(&mut self, key: &'static str, problems: &mut Problems) -> Option<Located<String>> {
         let value = self.get(key)?;
-        text_of(&format!("{key} in {}", self.place), value, problems)
+        text_of(&format!("{key} of {}", self.place), value, problems)
     }
 
     pub(super) fn required_string(
@@ -81,7 +83,7 @@ impl<'d> Reader<'d> {
         problems: &mut Problems,
     ) -> Option<Located<String>> {
         let value = self.require(key, example, problems)?;
-        text_of(&format!("{key} in {}", self.place), value, problems)
+        text_of(&format!("{key} of {}", self.place), value, problems)
     }
 
     /// A list of strings: not empty, no duplicates, at most 256.
@@ -92,7 +94,7 @@ impl<'d> Reader<'d> {
     ) -> Option<Located<Vec<Located<String>>>> {
         let value = self.get(key)?;
         let line = problems.line_at(value.span().start);
-        let what = format!("{key} in {}", self.place);
+        let what = format!("{key} of {}", self.place);
         let DeValue::Array(items) = value.get_ref() else {
             let message = format!("expected {what} to be a list of strings, found {}", type_of(value.get_ref()));
             problems.push(line, message, format!("write {key} = [\"…\"]"));
@@ -105,7 +107,7 @@ impl<'d> Reader<'d> {
         }
         let mut list: Vec<Located<String>> = Vec::with_capacity(items.len());
         let before = problems.count();
-        for item in items.iter() {
+        for item in items {
             let Some(text) = text_of(&format!("an entry of {what}"), item, problems) else { continue };
             if list.iter().any(|other| other.value == text.value) {
                 let message = format!("expected different entries for {what}, found {} twice", Quoted(&text.value));
@@ -128,7 +130,7 @@ impl<'d> Reader<'d> {
 
     pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<Reader<'d>> {
         let value = self.get(key)?;
-        table_of(&format!("{key} in {}", self.place), value, problems)
+        table_of(&format!("{key} of {}", self.place), value, problems)
     }
 
     pub(super) fn required_table(

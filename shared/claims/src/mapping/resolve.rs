@@ -86,6 +86,15 @@ impl Grant {
     }
 }
 
+#[cfg(test)]
+impl Grant {
+    /// With a claim that no document could have brought in.
+    pub(crate) fn with_extra(mut self, name: &str) -> Self {
+        self.extra.insert(name.to_owned(), Value::Bool(true));
+        self
+    }
+}
+
 /// What one rule says about a principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleVerdict {

@@ -155,3 +155,50 @@ fn variable(kind: Kind, inside: &str) -> Result<Part, Fault> {
     }
     Ok(Part::Variable { field, case, local_part })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Template, local};
+
+    #[test]
+    fn an_address_has_exactly_one_at_sign() {
+        assert_eq!(local("bob@example.com"), Ok("bob"));
+        for text in ["", "bob", "@example.com", "bob@", "@", "ceo@evil@example.com", "bob@@example.com"] {
+            assert!(local(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn templates_are_strict() {
+        for good in
+            ["x", "{user}", "{user|upper}", "{user|local_part|lower}", "a {account}/{user} b", "{account}{user}"]
+        {
+            assert!(Template::parse(Kind::SsoUser, good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "{",
+            "}",
+            "{}",
+            "{user",
+            "user}",
+            "{{user}}",
+            "{user}}",
+            "{ user}",
+            "{User}",
+            "{role}",
+            "{user|}",
+            "{user|Upper}",
+            "{user|upper|lower}",
+            "{user|upper|upper}",
+            "{account|local_part}",
+            "{user}{user|upper}",
+            "\u{e9}",
+            "a\nb",
+        ] {
+            assert!(Template::parse(Kind::SsoUser, bad).is_err(), "{bad:?}");
+        }
+        assert!(Template::parse(Kind::SsoUser, &"x".repeat(255)).is_ok());
+        assert!(Template::parse(Kind::SsoUser, &"x".repeat(256)).is_err());
+    }
+}

@@ -54,7 +54,9 @@ fn every_profile_has_its_form() {
 #[test]
 fn unusable_parts_make_no_claims() {
     let grant = grant(CONTRACT, "etl-x");
-    for (issuer, id) in [("", "id"), (ISSUER, ""), ("a b", "id"), (ISSUER, "\u{e9}"), (ISSUER, "a\nb"), (&"x".repeat(256), "id")] {
+    for (issuer, id) in
+        [("", "id"), (ISSUER, ""), ("a b", "id"), (ISSUER, "\u{e9}"), (ISSUER, "a\nb"), (&"x".repeat(256), "id")]
+    {
         let error = Claims::new(&grant, issuer, id, now()).unwrap_err();
         assert!(matches!(error, ClaimsError::Name { .. }), "{error}");
     }
@@ -70,7 +72,8 @@ fn reserved_names_are_the_contracts_and_never_configurable() {
                     session_id token_type parent_jti user_id network rate_limit ugen ep roles groups entitlements events txn";
     assert_eq!(RESERVED.iter().copied().collect::<BTreeSet<_>>(), contract.split(' ').collect());
     assert_eq!(RESERVED_PREFIXES, ["kubernetes.io", "https://sts.amazonaws.com/"]);
-    let prefixed = ["kubernetes.io", "kubernetes.io/pod", "https://sts.amazonaws.com/tags", "HTTPS://STS.amazonaws.com/x"];
+    let prefixed =
+        ["kubernetes.io", "kubernetes.io/pod", "https://sts.amazonaws.com/tags", "HTTPS://STS.amazonaws.com/x"];
     let case = ["Sub", "AUD", "sCp"];
     for name in RESERVED.iter().chain(&prefixed).chain(&case) {
         assert!(is_reserved(name), "{name}");
@@ -78,7 +81,9 @@ fn reserved_names_are_the_contracts_and_never_configurable() {
         let errors = compile(&source).unwrap_err().to_string();
         assert!(errors.contains("found the reserved name"), "{errors}");
     }
-    for name in ["team", "subject", "https://example.com/sub", "issuer", "https://sts.amazonaws.co/", "my.kubernetes.io"] {
+    for name in
+        ["team", "subject", "https://example.com/sub", "issuer", "https://sts.amazonaws.co/", "my.kubernetes.io"]
+    {
         assert!(!is_reserved(name), "{name}");
     }
 }
@@ -125,7 +130,11 @@ impl<'de> Deserialize<'de> for Sound {
                     }
                     members.insert(name, value);
                 }
-                if members.is_empty() { Err(serde::de::Error::custom("empty object")) } else { Ok(Sound(members.into())) }
+                if members.is_empty() {
+                    Err(serde::de::Error::custom("empty object"))
+                } else {
+                    Ok(Sound(members.into()))
+                }
             }
         }
         deserializer.deserialize_any(Sounding)

@@ -123,7 +123,8 @@ fn a_name_alone_never_proves_an_identity_center_role() {
 
     // With the role's unique id the path does not matter; another role of the same name is another role.
     let rule = |ids| {
-        CONTRACT.replace("permission_set = \"Analyst\" }", &format!("permission_set = \"Analyst\", role_ids = [{ids}] }}"))
+        CONTRACT
+            .replace("permission_set = \"Analyst\" }", &format!("permission_set = \"Analyst\", role_ids = [{ids}] }}"))
     };
     let pinned = compile(&rule("\"AROAEXAMPLE\"")).unwrap();
     assert_eq!(pinned.resolve(&unproven, &TokenRequest::default()).unwrap().subject(), "CEO");

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use token_claims::{
-    AwsArn, AwsKind, AwsResource, CallerIdentity, KubernetesPrincipal, Principal, PrincipalError, SsoPath, TokenPrincipal,
+    AwsArn, AwsKind, AwsResource, CallerIdentity, KubernetesPrincipal, Principal, PrincipalError, SsoPath,
+    TokenPrincipal,
 };
 
 use crate::support::caller;
@@ -46,7 +47,10 @@ fn every_documented_form_is_read() {
     assert_eq!(path, SsoPath::Enforced);
     let expected = AwsKind::IamUser { path: "/team/data/".into(), user: "bob".into() };
     assert_eq!(kind_of("arn:aws:iam::111122223333:user/team/data/bob"), expected);
-    assert_eq!(kind_of("arn:aws:iam::111122223333:user/bob"), AwsKind::IamUser { path: "/".into(), user: "bob".into() });
+    assert_eq!(
+        kind_of("arn:aws:iam::111122223333:user/bob"),
+        AwsKind::IamUser { path: "/".into(), user: "bob".into() }
+    );
 }
 
 #[test]
@@ -140,7 +144,9 @@ fn kubernetes_and_foreign_tokens_are_strict() {
     assert!(KubernetesPrincipal::new(issuer, &"a".repeat(64), "b", uid).is_err());
     let token = Principal::Token(TokenPrincipal::new(issuer, "repo:acme/app").unwrap());
     assert_eq!((token.kind(), token.unique_id()), ("token", None));
-    for (issuer, subject) in [("", "s"), ("i", ""), ("i", "a b"), ("i i", "s"), ("i", "\u{430}"), ("i", "a\0"), ("i\n", "s")] {
+    for (issuer, subject) in
+        [("", "s"), ("i", ""), ("i", "a b"), ("i i", "s"), ("i", "\u{430}"), ("i", "a\0"), ("i\n", "s")]
+    {
         assert!(TokenPrincipal::new(issuer, subject).is_err(), "{issuer:?} {subject:?}");
     }
     assert!(TokenPrincipal::new("i", &"s".repeat(256)).is_err());

@@ -61,10 +61,10 @@ fn more_than_is_granted_is_refused_and_never_clipped() {
         assert_eq!(refusal.public_reason(), format!("expected a lifetime of 60 to 1800 seconds, found {shown}"));
     }
     let refusal = refuse(ask(None, Some(&["read", "root"]), None));
-    assert_eq!((refusal.code(), refusal.public_reason().as_str()), (
-        "scope",
-        "expected scopes that are granted to this caller, found \"root\""
-    ));
+    assert_eq!(
+        (refusal.code(), refusal.public_reason().as_str()),
+        ("scope", "expected scopes that are granted to this caller, found \"root\"")
+    );
     for scope in ["READ", "", "read write", " read"] {
         assert_eq!(refuse(ask(None, Some(&[scope]), None)).code(), "scope", "{scope:?}");
     }
@@ -87,7 +87,10 @@ fn without_default_the_only_audience_counts_and_several_must_be_named() {
     let root = caller(&format!("arn:aws:iam::{A}:root")).unwrap();
     assert_eq!(rule("[\"a\"]").resolve(&root, &TokenRequest::default()).unwrap().audience(), "a");
     let refusal = rule("[\"a\", \"b\"]").resolve(&root, &TokenRequest::default()).unwrap_err();
-    assert_eq!(refusal.public_reason(), "expected an audience, found none; hint: several are granted to this caller, name one");
+    assert_eq!(
+        refusal.public_reason(),
+        "expected an audience, found none; hint: several are granted to this caller, name one"
+    );
     assert_eq!(rule("[\"a\", \"b\"]").resolve(&root, &ask(Some("b"), None, None)).unwrap().audience(), "b");
 }
 
@@ -115,7 +118,9 @@ fn lifetimes_come_from_the_narrowest() {
 fn profiles_decide_the_form() {
     let source = format!(
         "{}\n[audience.\"https://api.example.com\"]\nprofile = \"rfc9068\"\nalg = \"ES256\"",
-        rules(&["principal = { kind = \"assumed-role\", accounts = [\"111122223333\"], role = \"x\" }\nsubject = \"x\""])
+        rules(&[
+            "principal = { kind = \"assumed-role\", accounts = [\"111122223333\"], role = \"x\" }\nsubject = \"x\""
+        ])
     );
     let grant = compile(&source).unwrap().resolve(&role(A, "x"), &TokenRequest::default()).unwrap();
     let profile = grant.profile();
@@ -135,12 +140,12 @@ fn the_first_rule_that_matches_decides() {
         "principal = { kind = \"assumed-role\", accounts = [\"111122223333\", \"444455556666\"], role = \"etl-*\" }\nsubject = \"{account}/{role}\"\nscopes = [\"two\"]",
     ]))
     .unwrap();
-    let scopes = |account, name| mapping.resolve(&role(account, name), &TokenRequest::default()).unwrap().scopes().to_vec();
-    assert_eq!((scopes(A, "etl-x"), scopes(B, "etl-x"), scopes(A, "etl-y")), (
-        vec!["one".to_owned()],
-        vec!["two".to_owned()],
-        vec!["two".to_owned()]
-    ));
+    let scopes =
+        |account, name| mapping.resolve(&role(account, name), &TokenRequest::default()).unwrap().scopes().to_vec();
+    assert_eq!(
+        (scopes(A, "etl-x"), scopes(B, "etl-x"), scopes(A, "etl-y")),
+        (vec!["one".to_owned()], vec!["two".to_owned()], vec!["two".to_owned()])
+    );
     assert_eq!(mapping.rules().collect::<Vec<_>>(), ["r1", "r2"]);
 }
 
@@ -153,7 +158,9 @@ fn unique_ids_pin_roles_users_and_service_accounts() {
         "principal = { kind = \"kubernetes-service-account\", issuers = [\"i\"], namespace = \"n\", name = \"d\", uid = \"1-2\" }\nsubject = \"d\"",
     ]))
     .unwrap();
-    let resolve = |principal: &Principal| mapping.resolve(principal, &TokenRequest::default()).map(|grant| grant.subject().to_owned());
+    let resolve = |principal: &Principal| {
+        mapping.resolve(principal, &TokenRequest::default()).map(|grant| grant.subject().to_owned())
+    };
     assert_eq!(resolve(&role(A, "a")), Ok("a".to_owned()));
     assert!(resolve(&role(A, "b")).is_err());
     assert!(resolve(&caller("arn:aws:iam::111122223333:user/c").unwrap()).is_err());
@@ -171,8 +178,11 @@ fn other_doors_have_their_own_kinds() {
         "principal = { kind = \"iam-user\", accounts = [\"111122223333\"], path = \"/team/*/\", user = \"*\" }\nsubject = \"user{path}{user}\"",
     ]))
     .unwrap();
-    let subject = |principal: &Principal| mapping.resolve(principal, &TokenRequest::default()).map(|grant| grant.subject().to_owned()).ok();
-    let account = |issuer, namespace| Principal::Kubernetes(KubernetesPrincipal::new(issuer, namespace, "app", "u").unwrap());
+    let subject = |principal: &Principal| {
+        mapping.resolve(principal, &TokenRequest::default()).map(|grant| grant.subject().to_owned()).ok()
+    };
+    let account =
+        |issuer, namespace| Principal::Kubernetes(KubernetesPrincipal::new(issuer, namespace, "app", "u").unwrap());
     assert_eq!(subject(&account("https://k", "team-a")).as_deref(), Some("k8s/team-a/app"));
     assert_eq!(subject(&account("https://other", "team-a")), None);
     let token = |issuer, subject| Principal::Token(TokenPrincipal::new(issuer, subject).unwrap());
@@ -180,7 +190,10 @@ fn other_doors_have_their_own_kinds() {
     assert_eq!(subject(&token("https://evil", "repo:acme/app")), None);
     assert_eq!(subject(&token("https://ci", "repo:acme/app:pr")), None, "a star never crosses a separator");
     assert_eq!(subject(&caller("arn:aws:sts::111122223333:federated-user/bob").unwrap()).as_deref(), Some("fed/bob"));
-    assert_eq!(subject(&caller("arn:aws:iam::111122223333:user/team/x/bob").unwrap()).as_deref(), Some("user/team/x/bob"));
+    assert_eq!(
+        subject(&caller("arn:aws:iam::111122223333:user/team/x/bob").unwrap()).as_deref(),
+        Some("user/team/x/bob")
+    );
     assert_eq!(subject(&caller("arn:aws:iam::111122223333:user/team/x/y/bob").unwrap()), None);
 }
 
@@ -204,17 +217,29 @@ fn a_subject_is_never_cut() {
 fn explain_gives_the_reason_of_every_rule() {
     let mapping = compile(CONTRACT).unwrap();
     let lines = |principal| mapping.explain(&principal).iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(lines(role(A, "etl-x")), [
-        "rule \"analysts\" (line 11): no match: the caller is assumed-role, the rule is for sso-user",
-        "rule \"etl workers\" (line 18): matches, subject \"111122223333/ETL-X\"",
-    ]);
-    assert_eq!(lines(sso("999999999999", "Analyst", "bob@example.com"))[0], 
-        "rule \"analysts\" (line 11): no match: account \"999999999999\" is none of the 2 listed");
-    assert_eq!(lines(sso(A, "Admin", "bob@example.com"))[0], 
-        "rule \"analysts\" (line 11): no match: permission set \"Admin\" is not Analyst");
-    assert_eq!(lines(sso(A, "Analyst", "bob@evil.com"))[0], 
-        "rule \"analysts\" (line 11): no match: the domain of \"bob@evil.com\" is not example.com");
-    assert_eq!(lines(role(B, "x"))[1], "rule \"etl workers\" (line 18): no match: account \"444455556666\" is not 111122223333");
+    assert_eq!(
+        lines(role(A, "etl-x")),
+        [
+            "rule \"analysts\" (line 11): no match: the caller is assumed-role, the rule is for sso-user",
+            "rule \"etl workers\" (line 18): matches, subject \"111122223333/ETL-X\"",
+        ]
+    );
+    assert_eq!(
+        lines(sso("999999999999", "Analyst", "bob@example.com"))[0],
+        "rule \"analysts\" (line 11): no match: account \"999999999999\" is none of the 2 listed"
+    );
+    assert_eq!(
+        lines(sso(A, "Admin", "bob@example.com"))[0],
+        "rule \"analysts\" (line 11): no match: permission set \"Admin\" is not Analyst"
+    );
+    assert_eq!(
+        lines(sso(A, "Analyst", "bob@evil.com"))[0],
+        "rule \"analysts\" (line 11): no match: the domain of \"bob@evil.com\" is not example.com"
+    );
+    assert_eq!(
+        lines(role(B, "x"))[1],
+        "rule \"etl workers\" (line 18): no match: account \"444455556666\" is not 111122223333"
+    );
     assert_eq!(lines(role(A, "x"))[1], "rule \"etl workers\" (line 18): no match: role \"x\" does not match etl-*");
     let refusal = mapping.resolve(&role(A, "x"), &TokenRequest::default()).unwrap_err();
     assert_eq!((refusal.code(), refusal.public_reason().as_str()), ("no_rule", "no rule admits this caller"));

@@ -1,7 +1,8 @@
 //! Callers and documents in few words.
 
 use token_claims::{
-    AwsArn, AwsResource, CallerIdentity, CompileOptions, MappingErrors, Principal, PrincipalError, SsoPath, SubjectMapping,
+    AwsArn, AwsResource, CallerIdentity, CompileOptions, MappingErrors, Principal, PrincipalError, SsoPath,
+    SubjectMapping,
 };
 
 pub(crate) const A: &str = "111122223333";
@@ -36,7 +37,8 @@ pub(crate) fn role(account: &str, role: &str) -> Principal {
 }
 
 pub(crate) fn sso(account: &str, permission_set: &str, user: &str) -> Principal {
-    caller(&format!("arn:aws:sts::{account}:assumed-role/AWSReservedSSO_{permission_set}_0123456789abcdef/{user}")).unwrap()
+    caller(&format!("arn:aws:sts::{account}:assumed-role/AWSReservedSSO_{permission_set}_0123456789abcdef/{user}"))
+        .unwrap()
 }
 
 pub(crate) fn options() -> CompileOptions {

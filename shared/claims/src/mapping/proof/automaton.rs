@@ -2,12 +2,31 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::language::{Language, readable};
+use super::language::{Language, Middle, readable};
 use crate::charset::CharSet;
 use crate::mapping::template::Case;
 
-/// States of one automaton. A template of 255 literal bytes with a list of 256 accounts needs 3,400.
-const MAX_STATES: usize = 16_384;
+/// Pairs of states that one search may visit: about 30 MB.
+const MAX_STEPS: usize = 500_000;
+
+/// What one proof may still spend, so that a hostile document costs neither minutes nor the memory of a small function.
+pub(super) struct Budget {
+    /// Moves that searches may look at: about a second on a small machine, ten times what 256 ordinary rules need.
+    moves: usize,
+    /// States of all automata together: about 40 MB. A list of 256 accounts needs 3,000.
+    states: usize,
+}
+
+impl Budget {
+    pub(super) const fn new() -> Self {
+        Self { moves: 5_000_000, states: 500_000 }
+    }
+
+    fn take(left: &mut usize) -> Result<(), TooLarge> {
+        *left = left.checked_sub(1).ok_or(TooLarge)?;
+        Ok(())
+    }
+}
 
 /// A piece of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,23 +48,15 @@ pub(super) struct Automaton {
 struct State {
     /// Characters of the value that lead here, before the filter.
     raw: CharSet,
-    view: View,
+    case: Case,
     piece: usize,
     next: Vec<u32>,
     last: bool,
 }
 
-/// How the characters of a value are compared: after the filter and, where case is ignored, folded.
-#[derive(Clone, Copy)]
-struct View {
-    case: Case,
-    fold: bool,
-}
-
 impl Automaton {
-    pub(super) fn build(pieces: &[Piece], fold: bool) -> Result<Self, TooLarge> {
-        let view = View { case: Case::Keep, fold };
-        let start = State { raw: CharSet::EMPTY, view, piece: 0, next: Vec::new(), last: false };
+    pub(super) fn build(pieces: &[Piece], budget: &mut Budget) -> Result<Self, TooLarge> {
+        let start = State { raw: CharSet::EMPTY, case: Case::Keep, piece: 0, next: Vec::new(), last: false };
         let mut automaton = Self { states: vec![start] };
         let mut ends = vec![0];
         for (piece, part) in pieces.iter().enumerate() {
@@ -54,8 +65,7 @@ impl Automaton {
                 Piece::Variable { language, .. } => language,
             };
             let case = if let Piece::Variable { case, .. } = part { *case } else { Case::Keep };
-            let at = At { piece, view: View { case, fold } };
-            ends = automaton.append(&ends, language, at)?;
+            ends = automaton.append(&ends, language, &mut At { piece, case, budget })?;
         }
         for end in ends {
             automaton.state_mut(end).last = true;
@@ -63,7 +73,7 @@ impl Automaton {
         Ok(automaton)
     }
 
-    fn append(&mut self, from: &[u32], language: &Language, at: At) -> Result<Vec<u32>, TooLarge> {
+    fn append(&mut self, from: &[u32], language: &Language, at: &mut At<'_>) -> Result<Vec<u32>, TooLarge> {
         match language {
             Language::Words(words) => {
                 // A trie, so that long lists stay small. Keys are prefixes; the empty one stands for `from`.
@@ -84,17 +94,11 @@ impl Automaton {
                 }
                 Ok(ends)
             }
-            Language::Run { prefix, class, min, suffix } => {
-                let mut ends = self.text(from.to_vec(), prefix, at)?;
-                for _ in 1..*min {
-                    ends = vec![self.push(&ends, *class, at)?];
-                }
-                let more = self.push(&ends, *class, at)?;
-                self.state_mut(more).next.push(more);
-                if *min == 0 {
-                    ends.push(more);
-                } else {
-                    ends = vec![more];
+            Language::Run { prefix, middle, suffix } => {
+                let start = self.text(from.to_vec(), prefix, at)?;
+                let mut ends = self.middle(&start, *middle, at)?;
+                if middle.min == 0 {
+                    ends.extend(start);
                 }
                 self.text(ends, suffix, at)
             }
@@ -109,19 +113,33 @@ impl Automaton {
         }
     }
 
-    fn text(&mut self, mut ends: Vec<u32>, text: &str, at: At) -> Result<Vec<u32>, TooLarge> {
+    /// One or more characters (or `min`, if that is more).
+    fn middle(&mut self, from: &[u32], middle: Middle, at: &mut At<'_>) -> Result<Vec<u32>, TooLarge> {
+        let mut ends = Vec::new();
+        if middle.min < 2 {
+            ends.push(self.push(from, middle.first.meet(middle.last), at)?);
+        }
+        let mut inner = self.push(from, middle.first, at)?;
+        for _ in 2..middle.min {
+            inner = self.push(&[inner], middle.class, at)?;
+        }
+        let repeat = self.push(&[inner], middle.class, at)?;
+        self.state_mut(repeat).next.push(repeat);
+        ends.push(self.push(&[inner, repeat], middle.last, at)?);
+        Ok(ends)
+    }
+
+    fn text(&mut self, mut ends: Vec<u32>, text: &str, at: &mut At<'_>) -> Result<Vec<u32>, TooLarge> {
         for byte in text.bytes() {
             ends = vec![self.push(&ends, CharSet::single(byte), at)?];
         }
         Ok(ends)
     }
 
-    fn push(&mut self, from: &[u32], raw: CharSet, at: At) -> Result<u32, TooLarge> {
-        if self.states.len() >= MAX_STATES {
-            return Err(TooLarge);
-        }
+    fn push(&mut self, from: &[u32], raw: CharSet, at: &mut At<'_>) -> Result<u32, TooLarge> {
+        Budget::take(&mut at.budget.states)?;
         let new = u32::try_from(self.states.len()).map_err(|_| TooLarge)?;
-        self.states.push(State { raw, view: at.view, piece: at.piece, next: Vec::new(), last: false });
+        self.states.push(State { raw, case: at.case, piece: at.piece, next: Vec::new(), last: false });
         for state in from {
             self.state_mut(*state).next.push(new);
         }
@@ -140,10 +158,10 @@ impl Automaton {
 }
 
 /// Where appended states belong.
-#[derive(Clone, Copy)]
-struct At {
+struct At<'b> {
     piece: usize,
-    view: View,
+    case: Case,
+    budget: &'b mut Budget,
 }
 
 /// How a pair of subjects is compared.
@@ -153,6 +171,8 @@ pub(super) struct Comparison<'p> {
     /// piece on both sides and no case-sensitive field differs in case. The list says which pieces are such fields.
     /// `None`: any shared word is a collision.
     pub(super) aligned: Option<&'p [bool]>,
+    /// Letters are compared without case.
+    pub(super) fold: bool,
 }
 
 /// A shared word: for both sides, per piece, the value that it stands for (before the filter).
@@ -185,13 +205,11 @@ struct Step {
 }
 
 /// Breadth-first search over the product: the first collision found is the shortest shared word.
-///
-/// `budget` is what all searches of one proof may still spend.
 pub(super) fn shared_word(
     left: &Automaton,
     right: &Automaton,
     comparison: Comparison<'_>,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> Result<Option<SharedWord>, TooLarge> {
     let start = Node { left: 0, right: 0, apart: comparison.aligned.is_none() };
     let mut steps = vec![Step { node: start, differ: false, before: 0 }];
@@ -200,11 +218,11 @@ pub(super) fn shared_word(
     while let Some(Step { node, .. }) = steps.get(at) {
         let node = *node;
         if node.apart && left.state(node.left).last && right.state(node.right).last {
-            return Ok(Some(word(left, right, &steps, at)));
+            return Ok(Some(word(left, right, &steps, at, comparison.fold)));
         }
         for next_left in &left.state(node.left).next {
             for next_right in &right.state(node.right).next {
-                *budget = budget.checked_sub(1).ok_or(TooLarge)?;
+                Budget::take(&mut budget.moves)?;
                 let ways = moves(left.state(*next_left), right.state(*next_right), node.apart, comparison);
                 for (apart, differ) in ways.into_iter().flatten() {
                     let node = Node { left: *next_left, right: *next_right, apart };
@@ -214,6 +232,9 @@ pub(super) fn shared_word(
                 }
             }
         }
+        if steps.len() > MAX_STEPS {
+            return Err(TooLarge);
+        }
         at += 1;
     }
     Ok(None)
@@ -222,7 +243,7 @@ pub(super) fn shared_word(
 /// The ways to take one more character on both sides: whether the sides are apart afterwards, and whether the characters
 /// differ in case.
 fn moves(left: &State, right: &State, apart: bool, comparison: Comparison<'_>) -> [Option<(bool, bool)>; 2] {
-    let (equal, differing) = alike(left, right);
+    let (equal, differing) = alike(left, right, comparison.fold);
     let (equal, differing) = (!equal.is_empty(), !differing.is_empty());
     if !equal && !differing {
         return [None, None];
@@ -242,12 +263,12 @@ fn moves(left: &State, right: &State, apart: bool, comparison: Comparison<'_>) -
 
 /// Characters that both sides have and see alike, and characters of the left whose other case the right has and sees
 /// as the left sees them.
-fn alike(left: &State, right: &State) -> (CharSet, CharSet) {
+fn alike(left: &State, right: &State, fold: bool) -> (CharSet, CharSet) {
     let (upper, lower) = (CharSet::UPPER, CharSet::LOWER);
     let letters = upper.union(lower);
     let all = CharSet::PRINTABLE;
-    let (same, other) = match (left.view.case, right.view.case) {
-        _ if left.view.fold && right.view.fold => (all, letters),
+    let (same, other) = match (left.case, right.case) {
+        _ if fold => (all, letters),
         (Case::Upper, Case::Upper) | (Case::Lower, Case::Lower) => (all, letters),
         (Case::Keep, Case::Keep) => (all, CharSet::EMPTY),
         (Case::Keep, Case::Upper) => (all.minus(lower), upper),
@@ -262,8 +283,8 @@ fn alike(left: &State, right: &State) -> (CharSet, CharSet) {
 }
 
 /// The characters of one step, those that read best.
-fn characters(left: &State, right: &State, differ: bool) -> (char, char) {
-    let (equal, differing) = alike(left, right);
+fn characters(left: &State, right: &State, differ: bool, fold: bool) -> (char, char) {
+    let (equal, differing) = alike(left, right, fold);
     let first = |set| readable(set).next().unwrap_or('?');
     if differ {
         let c = first(differing);
@@ -273,7 +294,7 @@ fn characters(left: &State, right: &State, differ: bool) -> (char, char) {
     }
 }
 
-fn word(left: &Automaton, right: &Automaton, steps: &[Step], end: usize) -> SharedWord {
+fn word(left: &Automaton, right: &Automaton, steps: &[Step], end: usize, fold: bool) -> SharedWord {
     let mut path = Vec::new();
     let mut at = end;
     while at > 0 {
@@ -284,7 +305,7 @@ fn word(left: &Automaton, right: &Automaton, steps: &[Step], end: usize) -> Shar
     let mut values = [Vec::new(), Vec::new()];
     for step in path.into_iter().rev() {
         let (one, other) = (left.state(step.node.left), right.state(step.node.right));
-        let characters = characters(one, other, step.differ);
+        let characters = characters(one, other, step.differ, fold);
         let places = [(one.piece, characters.0), (other.piece, characters.1)];
         for (side, (piece, character)) in values.iter_mut().zip(places) {
             if side.len() <= piece {

@@ -15,10 +15,26 @@ use crate::mapping::template::local;
 pub(super) enum Language {
     /// Exactly these.
     Words(BTreeSet<String>),
-    /// `prefix`, at least `min` characters of `class`, `suffix`. The longest length is left out: no proof needs it.
-    Run { prefix: String, class: CharSet, min: usize, suffix: String },
+    /// `prefix`, a [`Middle`], `suffix`.
+    Run { prefix: String, middle: Middle, suffix: String },
     /// `/`, or `/…/`: the path of an IAM user.
     Path,
+}
+
+/// At least `min` characters of `class`, the first of them also of `first`, the last also of `last`. The longest length is
+/// left out: no proof needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Middle {
+    pub(super) first: CharSet,
+    pub(super) class: CharSet,
+    pub(super) last: CharSet,
+    pub(super) min: usize,
+}
+
+impl Middle {
+    const fn plain(class: CharSet, min: usize) -> Self {
+        Self { first: class, class, last: class, min }
+    }
 }
 
 impl Language {
@@ -46,11 +62,11 @@ impl Language {
                 let second = words.iter().nth(1).cloned().unwrap_or_else(|| first.clone());
                 [first, second]
             }
-            Self::Run { prefix, class, min, suffix } => {
-                let mut letters = readable(*class);
+            Self::Run { prefix, middle, suffix } => {
+                let mut letters = readable(middle.first.meet(middle.last));
                 let first = letters.next().unwrap_or('x');
                 let second = letters.next().unwrap_or(first);
-                let fill = |letter: char| letter.to_string().repeat((*min).max(1));
+                let fill = |letter: char| letter.to_string().repeat(middle.min.max(1));
                 [first, second].map(|letter| format!("{prefix}{}{suffix}", fill(letter)))
             }
             Self::Path => ["/".to_owned(), "/a/".to_owned()],
@@ -88,13 +104,32 @@ pub(super) fn values(selector: &Selector, field: Field, local_part: bool, direct
         }
         (Some(Test::Like(Pattern::Exact(exact))), _) => Language::word(exact),
         (Some(Test::Like(Pattern::Glob { prefix, suffix, star })), _) => {
-            Language::Run { prefix: prefix.clone(), class: *star, min: 1, suffix: suffix.clone() }
+            let (_, min, _) = kind.alphabet(field);
+            let mut middle = Middle::plain(*star, min.saturating_sub(prefix.len() + suffix.len()).max(1));
+            let edge = edge(kind, field);
+            if prefix.is_empty() {
+                middle.first = star.meet(edge);
+            }
+            if suffix.is_empty() {
+                middle.last = star.meet(edge);
+            }
+            Language::Run { prefix: prefix.clone(), middle, suffix: suffix.clone() }
         }
         (None, _) if field == Field::Path => Language::Path,
         (None, _) => {
             let (class, min, _) = kind.alphabet(field);
-            Language::Run { prefix: String::new(), class, min, suffix: String::new() }
+            let edge = class.meet(edge(kind, field));
+            let middle = Middle { first: edge, class, last: edge, min };
+            Language::Run { prefix: String::new(), middle, suffix: String::new() }
         }
+    }
+}
+
+/// What a value of the field can begin and end with: Kubernetes names never with a hyphen or a dot.
+const fn edge(kind: Kind, field: Field) -> CharSet {
+    match (kind, field) {
+        (Kind::Kubernetes, Field::Namespace | Field::Name) => CharSet::ALPHANUMERIC,
+        _ => CharSet::PRINTABLE,
     }
 }
 
@@ -138,5 +173,5 @@ fn address(kind: Kind, pattern: Option<&Pattern>, domain: &str, local_part: bool
         },
     };
     let suffix = if local_part { suffix } else { format!("{suffix}@{domain}") };
-    Language::Run { prefix, class, min, suffix }
+    Language::Run { prefix, middle: Middle::plain(class, min), suffix }
 }

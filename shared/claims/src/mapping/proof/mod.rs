@@ -17,7 +17,7 @@ mod witness;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use self::automaton::{Automaton, Comparison, Piece, SharedWord, TooLarge, shared_word};
+use self::automaton::{Automaton, Budget, Comparison, Piece, SharedWord, TooLarge, shared_word};
 use self::language::{Language, directories_ignore_case, values};
 use super::compile::Rule;
 use super::document::Directory;
@@ -26,16 +26,13 @@ use super::problems::Problems;
 use super::template::Part;
 use crate::text::Quoted;
 
-/// Product moves that one proof may look at: about a second on a small machine, some hundred times what 256 ordinary
-/// rules need.
-const BUDGET: usize = 20_000_000;
 /// Collisions reported before the proof stops.
 const MOST: usize = 16;
 
 /// Reports every pair of rules whose subjects can collide.
 pub(super) fn prove(rules: &[Rule], directories: &[Directory], problems: &mut Problems) {
     let shapes: Vec<Shape<'_>> = rules.iter().map(|rule| Shape::new(rule, directories)).collect();
-    let mut budget = BUDGET;
+    let mut budget = Budget::new();
     let mut found = 0;
     for (n, right) in shapes.iter().enumerate() {
         for left in shapes.iter().take(n + 1) {
@@ -77,8 +74,8 @@ struct Shape<'r> {
     directories_ignore_case: bool,
     /// Values of every identity field and of everything a message may show.
     values: BTreeMap<Field, Language>,
-    /// The template with pinned variables turned into literals.
-    pinned: Form,
+    /// The template with pinned variables turned into literals, when there are any.
+    pinned: Option<Form>,
     /// The template as written.
     written: Form,
 }
@@ -88,8 +85,7 @@ struct Form {
     pieces: Vec<Piece>,
     /// What each piece is, for alignment.
     tokens: Vec<Token>,
-    /// Exact and folded.
-    automata: [OnceCell<Result<Automaton, TooLarge>>; 2],
+    automaton: OnceCell<Result<Automaton, TooLarge>>,
 }
 
 /// Equal tokens at the same place decode to the same field.
@@ -134,15 +130,15 @@ impl<'r> Shape<'r> {
             folds: rule.audiences.iter().any(|(audience, profile)| profile.ignores_case(audience)),
             directories_ignore_case: directories_ignore_case(selector, directories),
             values,
-            pinned: Form::new(pinned(&written)),
+            pinned: Some(pinned(&written)).filter(|pinned| *pinned != written).map(Form::new),
             written: Form::new(written),
         }
     }
 
-    const fn form(&self, style: Style) -> &Form {
-        match style {
-            Style::Pinned => &self.pinned,
-            Style::Written => &self.written,
+    fn form(&self, style: Style) -> &Form {
+        match (style, &self.pinned) {
+            (Style::Pinned, Some(pinned)) => pinned,
+            _ => &self.written,
         }
     }
 
@@ -172,20 +168,18 @@ impl<'r> Shape<'r> {
             .identity()
             .iter()
             .copied()
-            .filter(move |field| !shows(*field) && !(*field == Field::Directory && shows(Field::Account)))
+            .filter(move |field| !shows(*field) && (*field != Field::Directory || !shows(Field::Account)))
     }
 }
 
 impl Form {
     fn new(parts: Vec<(Piece, Token)>) -> Self {
         let (pieces, tokens) = parts.into_iter().unzip();
-        Self { pieces, tokens, automata: [OnceCell::new(), OnceCell::new()] }
+        Self { pieces, tokens, automaton: OnceCell::new() }
     }
 
-    fn automaton(&self, fold: bool) -> Result<&Automaton, TooLarge> {
-        let [exact, folded] = &self.automata;
-        let cell = if fold { folded } else { exact };
-        cell.get_or_init(|| Automaton::build(&self.pieces, fold)).as_ref().map_err(|_| TooLarge)
+    fn automaton(&self, budget: &mut Budget) -> Result<&Automaton, TooLarge> {
+        self.automaton.get_or_init(|| Automaton::build(&self.pieces, budget)).as_ref().map_err(|_| TooLarge)
     }
 }
 
@@ -221,32 +215,30 @@ fn pinned(written: &[(Piece, Token)]) -> Vec<(Piece, Token)> {
 }
 
 /// A word that two different identities could both get, if there is one.
-fn collision(left: &Shape<'_>, right: &Shape<'_>, budget: &mut usize) -> Result<Option<Collision>, TooLarge> {
-    let folded = left.folds || right.folds;
+fn collision(left: &Shape<'_>, right: &Shape<'_>, budget: &mut Budget) -> Result<Option<Collision>, TooLarge> {
+    let fold = left.folds || right.folds;
+    let mut search = |style, aligned: Option<&[bool]>| {
+        let (a, b) = (left.form(style).automaton(budget)?, right.form(style).automaton(budget)?);
+        let word = shared_word(a, b, Comparison { aligned, fold }, budget)?;
+        Ok(word.map(|word| Collision { word, style }))
+    };
     let mut found = None;
     for style in [Style::Pinned, Style::Written] {
-        let (a, b) = (left.form(style), right.form(style));
-        let Some(sensitive) = aligned(left, a, right, b, folded) else { continue };
-        let comparison = Comparison { aligned: Some(&sensitive) };
-        match shared_word(a.automaton(folded)?, b.automaton(folded)?, comparison, budget)? {
+        let Some(sensitive) = aligned(left, left.form(style), right, right.form(style), fold) else { continue };
+        match search(style, Some(&sensitive))? {
             None => return Ok(None),
-            Some(word) => found = found.or(Some(Collision { word, style })),
+            collision => found = found.or(collision),
         }
     }
-    if found.is_none() {
-        let (a, b) = (&left.written, &right.written);
-        let word = shared_word(a.automaton(folded)?, b.automaton(folded)?, Comparison { aligned: None }, budget)?;
-        found = word.map(|word| Collision { word, style: Style::Written });
-    }
-    Ok(found)
+    if found.is_some() { Ok(found) } else { search(Style::Written, None) }
 }
 
 /// Whether equal pieces of the two forms mean equal identities; then, per piece, whether it is an identity field whose
 /// authority tells case apart.
-fn aligned(left: &Shape<'_>, a: &Form, right: &Shape<'_>, b: &Form, folded: bool) -> Option<Vec<bool>> {
+fn aligned(left: &Shape<'_>, a: &Form, right: &Shape<'_>, b: &Form, fold: bool) -> Option<Vec<bool>> {
     let kind = left.rule.selector.kind;
     let same_token = |(one, other): (&Token, &Token)| match (one, other) {
-        (Token::Literal(one), Token::Literal(other)) if folded => one.eq_ignore_ascii_case(other),
+        (Token::Literal(one), Token::Literal(other)) if fold => one.eq_ignore_ascii_case(other),
         _ => one == other,
     };
     if kind != right.rule.selector.kind

@@ -8,6 +8,9 @@ use crate::mapping::document::Directory;
 use crate::mapping::kind::{Field, Kind};
 use crate::text::Quoted;
 
+/// Characters of a principal's name in a message: patterns may be hundreds long.
+const MAX_NAME: usize = 256;
+
 type Values = BTreeMap<Field, String>;
 
 /// Message and hint for a collision.
@@ -20,7 +23,7 @@ pub(super) fn describe(
     let [left_form, right_form] = [left, right].map(|shape| shape.form(collision.style));
     let [left_word, right_word] = &collision.word.values;
     let one = complete(left, shown(left, left_form, left_word));
-    let other = tell_apart(left, &one, right, shown(right, right_form, right_word), directories);
+    let other = tell_apart(left, &one, right, &shown(right, right_form, right_word), directories);
     let (subject, other_subject) = (subject(left_form, left_word), subject(right_form, right_word));
     let [one_name, other_name] = [(left, &one), (right, &other)].map(|(shape, values)| name(shape, values));
     let subjects = if subject == other_subject {
@@ -32,37 +35,37 @@ pub(super) fn describe(
             Quoted(&other_subject)
         )
     };
-    let itself = std::ptr::eq(left.rule, right.rule);
     let (left_rule, right_rule) = (Quoted(&left.rule.name), Quoted(&right.rule.name));
-    let message = if itself {
+    let line = left.rule.line;
+    let message = if std::ptr::eq(left.rule, right.rule) {
         format!(
-            "expected rule {left_rule} to give different callers different subjects, found {subjects} for both {one_name} and {other_name}"
+            "expected rule {left_rule} to give different callers different subjects, found {subjects} for both {one_name} \
+             and {other_name}"
+        )
+    } else if differ(left, &one, right, &other, directories) {
+        format!(
+            "expected rules {left_rule} (line {line}) and {right_rule} to give different callers different subjects, \
+             found {subjects} for {one_name} by the first and for {other_name} by the second"
         )
     } else {
-        let line = left.rule.line;
-        format!(
-            "expected rules {left_rule} (line {line}) and {right_rule} to give different callers different subjects, found {subjects} for {one_name} by the first and for {other_name} by the second"
-        )
+        let hint = "write the same subject template in both rules, so that it is plain that one caller is meant";
+        let message = format!(
+            "expected rules {left_rule} (line {line}) and {right_rule} to give different callers different subjects, \
+             found {subjects} by two templates for {one_name}"
+        );
+        return (message, hint.to_owned());
     };
-    let hint = hint(left, left_form, right, collision, one_name == other_name);
-    (message, hint)
+    (message, hint(left, left_form, right, collision))
 }
 
-fn hint(left: &Shape<'_>, form: &Form, right: &Shape<'_>, collision: &Collision, same_caller: bool) -> String {
-    const GROUP: &str = "if they are meant to be one, say shared_subject = \"GROUP\"";
-    if same_caller {
-        return "write the same subject template in both rules, so that it is plain that one caller is meant"
-            .to_owned();
-    }
+const GROUP: &str = "if they are meant to be one, say shared_subject = \"GROUP\" in each rule";
+
+fn hint(left: &Shape<'_>, form: &Form, right: &Shape<'_>, collision: &Collision) -> String {
     if !std::ptr::eq(left.rule, right.rule) {
-        return format!(
-            "begin each subject with a literal of its own, or use one template with every identity field in both rules; {GROUP}"
-        );
+        return hint_for_two(left, right);
     }
-    let loose: Vec<Field> = left
-        .hidden(form)
-        .filter(|field| left.values.get(field).is_none_or(|language| language.single().is_none()))
-        .collect();
+    let unpinned = |field: &Field| left.values.get(field).is_none_or(|language| language.single().is_none());
+    let loose: Vec<Field> = left.hidden(form).filter(unpinned).collect();
     if let Some(first) = loose.first() {
         let offered = left.rule.selector.kind.variables();
         let words: Vec<String> = loose
@@ -78,7 +81,8 @@ fn hint(left: &Shape<'_>, form: &Form, right: &Shape<'_>, collision: &Collision,
         };
     }
     if collision.word.differs_in_case() {
-        let hint = "the authority tells names apart by case, so leave out upper and lower and audiences that ignore case, or pin the value";
+        let hint = "the authority tells names apart by case, so leave out upper, lower and audiences that ignore case, \
+                    or name one exact value";
         return match left.rule.selector.kind {
             Kind::SsoUser => {
                 format!("{hint}; or say user_names = \"case-insensitive\" in the [directory] of these accounts")
@@ -87,6 +91,17 @@ fn hint(left: &Shape<'_>, form: &Form, right: &Shape<'_>, collision: &Collision,
         };
     }
     "separate the variables by a character that the one before cannot contain, such as \"/\"".to_owned()
+}
+
+fn hint_for_two(left: &Shape<'_>, right: &Shape<'_>) -> String {
+    let [one, other] = [left, right].map(|shape| shape.rule.selector.kind);
+    let hint = format!(
+        "begin each subject with a literal of its own, or use one template with every identity field in both rules; {GROUP}"
+    );
+    if one == Kind::SsoUser && other == Kind::SsoUser {
+        return format!("{hint}; list the accounts of one Identity Center in one [directory]");
+    }
+    hint
 }
 
 /// The values that the shared word gives to the fields which the subject shows.
@@ -109,7 +124,7 @@ fn complete(shape: &Shape<'_>, mut values: Values) -> Values {
 }
 
 /// Completes the second principal so that it is another identity than the first, when that is possible.
-fn tell_apart(left: &Shape<'_>, one: &Values, right: &Shape<'_>, shown: Values, directories: &[Directory]) -> Values {
+fn tell_apart(left: &Shape<'_>, one: &Values, right: &Shape<'_>, shown: &Values, directories: &[Directory]) -> Values {
     let plain = complete(right, shown.clone());
     let free = right.values.iter().filter(|(field, _)| !shown.contains_key(*field));
     for (field, language) in free {
@@ -157,7 +172,7 @@ fn subject(form: &Form, word: &[String]) -> String {
 fn name(shape: &Shape<'_>, values: &Values) -> String {
     let get = |field: Field| values.get(&field).map_or("*", String::as_str);
     let (partition, account) = (get(Field::Partition), get(Field::Account));
-    match shape.rule.selector.kind {
+    let name = match shape.rule.selector.kind {
         Kind::AssumedRole => format!("arn:{partition}:sts::{account}:assumed-role/{}/*", get(Field::Role)),
         Kind::SsoUser => {
             let set = get(Field::PermissionSet);
@@ -170,5 +185,6 @@ fn name(shape: &Shape<'_>, values: &Values) -> String {
             format!("system:serviceaccount:{}:{} of {}", get(Field::Namespace), get(Field::Name), get(Field::Issuer))
         }
         Kind::Token => format!("{} of {}", get(Field::Subject), get(Field::Issuer)),
-    }
+    };
+    if name.len() <= MAX_NAME { name } else { format!("{name:.MAX_NAME$}...") }
 }
