@@ -1,6 +1,9 @@
 //! What the end-to-end tests share: an issuer's documents in a folder, and API Gateway's events.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
+pub mod clients;
+pub mod wire;
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;

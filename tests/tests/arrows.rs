@@ -1,4 +1,5 @@
 //! The dependency arrows of docs/ARCHITECTURE.md, held against what Cargo resolves.
+#![allow(clippy::expect_used, reason = "test code")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

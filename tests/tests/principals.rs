@@ -26,7 +26,10 @@ fn subject(lambda: &Lambda, event: &Value) -> String {
 fn those_whom_a_rule_names_get_their_own_subject() {
     let lambda = issuer();
     assert_eq!(subject(&lambda, &rest_event(&Signed::session(SSO, "alice@example.com"))), "ALICE");
-    assert_eq!(subject(&lambda, &rest_event(&Signed::session("etl-nightly", "i-0ab1af6b52934bea1"))), "111122223333/ETL-NIGHTLY");
+    assert_eq!(
+        subject(&lambda, &rest_event(&Signed::session("etl-nightly", "i-0ab1af6b52934bea1"))),
+        "111122223333/ETL-NIGHTLY"
+    );
     let at_64 = "x".repeat(64);
     assert_eq!(
         subject(&lambda, &rest_event(&Signed::session("etl-nightly", &at_64))),
@@ -48,10 +51,12 @@ fn a_token_says_all_it_must_and_no_more() {
     assert_eq!(response["headers"]["cache-control"], "no-store");
     let mut members: Vec<&String> = body.as_object().unwrap().keys().collect();
     members.sort();
-    let expected =
-        ["access_token", "decision_id", "expires_in", "issued_token_type", "scope", "token", "token_type"];
+    let expected = ["access_token", "decision_id", "expires_in", "issued_token_type", "scope", "token", "token_type"];
     assert_eq!(members, expected);
-    assert_eq!((&body["token"], &body["token_type"], &body["expires_in"]), (&body["access_token"], &json!("Bearer"), &json!(1800)));
+    assert_eq!(
+        (&body["token"], &body["token_type"], &body["expires_in"]),
+        (&body["access_token"], &json!("Bearer"), &json!(1800))
+    );
     let claims = DOCUMENTS.verified(body["token"].as_str().unwrap());
     let mut names: Vec<&String> = claims.keys().collect();
     names.sort();
@@ -72,9 +77,15 @@ fn nobody_else_gets_a_token() {
         ("a role that contains the SSO prefix", Signed::session("xAWSReservedSSO_y", "ceo@example.com")),
         ("a prefix before a whole SSO role", Signed::session(&format!("x{SSO}"), "ceo@example.com")),
         ("an SSO role without its suffix", Signed::session("AWSReservedSSO_Analyst", "ceo@example.com")),
-        ("an SSO role with a short suffix", Signed::session("AWSReservedSSO_Analyst_0123456789abcde", "ceo@example.com")),
+        (
+            "an SSO role with a short suffix",
+            Signed::session("AWSReservedSSO_Analyst_0123456789abcde", "ceo@example.com"),
+        ),
         ("an SSO role with a long suffix", Signed::session(&format!("{SSO}0"), "ceo@example.com")),
-        ("an SSO role with an upper-case suffix", Signed::session("AWSReservedSSO_Analyst_0123456789ABCDEF", "ceo@example.com")),
+        (
+            "an SSO role with an upper-case suffix",
+            Signed::session("AWSReservedSSO_Analyst_0123456789ABCDEF", "ceo@example.com"),
+        ),
         ("an SSO role in another case", Signed::session("awsreservedsso_Analyst_0123456789abcdef", "ceo@example.com")),
         ("another permission set", Signed::session("AWSReservedSSO_Admin_0123456789abcdef", "alice@example.com")),
         ("two at signs", Signed::session(SSO, "ceo@evil@example.com")),
@@ -95,34 +106,94 @@ fn nobody_else_gets_a_token() {
         ("a very long session", Signed::session("etl-nightly", &long)),
         ("a very long role", Signed::session(&format!("etl-{long}"), "s1")),
         ("an IAM user", Signed::arn("arn:aws:iam::111122223333:user/etl-nightly", "AIDAEXAMPLEEXAMPLE123")),
-        ("an IAM user on an SSO path", Signed::arn(&format!("arn:aws:iam::111122223333:user/aws-reserved/sso.amazonaws.com/{SSO}"), "AIDAEXAMPLEEXAMPLE123")),
+        (
+            "an IAM user on an SSO path",
+            Signed::arn(
+                &format!("arn:aws:iam::111122223333:user/aws-reserved/sso.amazonaws.com/{SSO}"),
+                "AIDAEXAMPLEEXAMPLE123",
+            ),
+        ),
         ("root", Signed::arn("arn:aws:iam::111122223333:root", ACCOUNT)),
-        ("a federated user", Signed::arn("arn:aws:sts::111122223333:federated-user/etl-nightly", "111122223333:etl-nightly")),
-        ("a role ARN, not a session", Signed::arn("arn:aws:iam::111122223333:role/etl-nightly", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("another partition", Signed::arn("arn:aws-cn:sts::111122223333:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("another service", Signed::arn("arn:aws:iam::111122223333:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("a region in the ARN", Signed::arn("arn:aws:sts:eu-west-1:111122223333:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("a truncated ARN", Signed::arn("arn:aws:sts::111122223333:assumed-role/etl-nightly", "AROAEXAMPLEEXAMPLE123:s1")),
+        (
+            "a federated user",
+            Signed::arn("arn:aws:sts::111122223333:federated-user/etl-nightly", "111122223333:etl-nightly"),
+        ),
+        (
+            "a role ARN, not a session",
+            Signed::arn("arn:aws:iam::111122223333:role/etl-nightly", "AROAEXAMPLEEXAMPLE123:s1"),
+        ),
+        (
+            "another partition",
+            Signed::arn("arn:aws-cn:sts::111122223333:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1"),
+        ),
+        (
+            "another service",
+            Signed::arn("arn:aws:iam::111122223333:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1"),
+        ),
+        (
+            "a region in the ARN",
+            Signed::arn("arn:aws:sts:eu-west-1:111122223333:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1"),
+        ),
+        (
+            "a truncated ARN",
+            Signed::arn("arn:aws:sts::111122223333:assumed-role/etl-nightly", "AROAEXAMPLEEXAMPLE123:s1"),
+        ),
         ("a more truncated ARN", Signed::arn("arn:aws:sts::1111", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("extra colons", Signed::arn("arn:aws:sts::111122223333:assumed-role:etl-nightly:s1", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("extra slashes", Signed::arn("arn:aws:sts::111122223333:assumed-role//etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("a line break", Signed::arn("arn:aws:sts::111122223333:assumed-role/etl-nightly/s1\n", "AROAEXAMPLEEXAMPLE123:s1\n")),
-        ("an ARN in upper case", Signed::arn("ARN:AWS:STS::111122223333:ASSUMED-ROLE/ETL-NIGHTLY/S1", "AROAEXAMPLEEXAMPLE123:S1")),
+        (
+            "extra colons",
+            Signed::arn("arn:aws:sts::111122223333:assumed-role:etl-nightly:s1", "AROAEXAMPLEEXAMPLE123:s1"),
+        ),
+        (
+            "extra slashes",
+            Signed::arn("arn:aws:sts::111122223333:assumed-role//etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1"),
+        ),
+        (
+            "a line break",
+            Signed::arn("arn:aws:sts::111122223333:assumed-role/etl-nightly/s1\n", "AROAEXAMPLEEXAMPLE123:s1\n"),
+        ),
+        (
+            "an ARN in upper case",
+            Signed::arn("ARN:AWS:STS::111122223333:ASSUMED-ROLE/ETL-NIGHTLY/S1", "AROAEXAMPLEEXAMPLE123:S1"),
+        ),
         ("no ARN at all", Signed::arn("etl-nightly", "AROAEXAMPLEEXAMPLE123:s1")),
-        ("the account of the request differs", Signed { account: "444455556666".to_owned(), ..Signed::session("etl-nightly", "s1") }),
-        ("the caller's session differs", Signed { caller: "AROAEXAMPLEEXAMPLE123:other".to_owned(), ..Signed::session("etl-nightly", "s1") }),
-        ("the caller is a user's id", Signed { caller: "AIDAEXAMPLEEXAMPLE123".to_owned(), ..Signed::session("etl-nightly", "s1") }),
-        ("an account that no rule names", Signed {
-            account: "444455556666".to_owned(),
-            ..Signed::arn("arn:aws:sts::444455556666:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1")
-        }),
-        ("an account outside the directory", Signed {
-            account: "777788889999".to_owned(),
-            ..Signed::arn(&format!("arn:aws:sts::777788889999:assumed-role/{SSO}/alice@example.com"), "AROAEXAMPLEEXAMPLE123:alice@example.com")
-        }),
-        ("another organization", Signed { organization: "o-otherother1".to_owned(), ..Signed::session("etl-nightly", "s1") }),
+        (
+            "the account of the request differs",
+            Signed { account: "444455556666".to_owned(), ..Signed::session("etl-nightly", "s1") },
+        ),
+        (
+            "the caller's session differs",
+            Signed { caller: "AROAEXAMPLEEXAMPLE123:other".to_owned(), ..Signed::session("etl-nightly", "s1") },
+        ),
+        (
+            "the caller is a user's id",
+            Signed { caller: "AIDAEXAMPLEEXAMPLE123".to_owned(), ..Signed::session("etl-nightly", "s1") },
+        ),
+        (
+            "an account that no rule names",
+            Signed {
+                account: "444455556666".to_owned(),
+                ..Signed::arn("arn:aws:sts::444455556666:assumed-role/etl-nightly/s1", "AROAEXAMPLEEXAMPLE123:s1")
+            },
+        ),
+        (
+            "an account outside the directory",
+            Signed {
+                account: "777788889999".to_owned(),
+                ..Signed::arn(
+                    &format!("arn:aws:sts::777788889999:assumed-role/{SSO}/alice@example.com"),
+                    "AROAEXAMPLEEXAMPLE123:alice@example.com",
+                )
+            },
+        ),
+        (
+            "another organization",
+            Signed { organization: "o-otherother1".to_owned(), ..Signed::session("etl-nightly", "s1") },
+        ),
         ("no organization", Signed { organization: String::new(), ..Signed::session("etl-nightly", "s1") }),
-        ("the literal of HTTP APIs", Signed { organization: "aws:PrincipalOrgID".to_owned(), ..Signed::session("etl-nightly", "s1") }),
+        (
+            "the literal of HTTP APIs",
+            Signed { organization: "aws:PrincipalOrgID".to_owned(), ..Signed::session("etl-nightly", "s1") },
+        ),
     ];
     for (what, signed) in &hostile {
         for event in [rest_event(signed), http_event(signed)] {
@@ -260,7 +331,9 @@ fn a_wrong_configuration_fails_the_init_with_every_problem() {
     );
     let failure = lambda.started().unwrap_err();
     let text = failure.reported.expect("the runtime API is told");
-    for name in ["JWT_ISSUER_URL", "KEY_RING", "JWKS", "MAPPING", "SSO_PATH_ENFORCED", "ORGANIZATION_ID", "REFRESH_SECONDS"] {
+    for name in
+        ["JWT_ISSUER_URL", "KEY_RING", "JWKS", "MAPPING", "SSO_PATH_ENFORCED", "ORGANIZATION_ID", "REFRESH_SECONDS"]
+    {
         assert!(text.contains(&format!("{name}:")), "{name} is missing in: {text}");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lambda_common::{Opener, log_level, one_of, seconds};
-use token_http::WellKnown;
+use token_http::{WellKnown, is_issuer};
 use token_issuance::DocumentSource;
 use token_shell::{LogLevel, Problems, Settings, Vars};
 
@@ -42,12 +42,17 @@ impl Config {
         let max_age_s = seconds(settings, "JWKS_MAX_AGE_SECONDS", 0..=LONGEST_MAX_AGE_S, DEFAULT_MAX_AGE_S);
         let stale_if_error_s =
             seconds(settings, "STALE_IF_ERROR_SECONDS", 0..=LONGEST_STALE_IF_ERROR_S, LONGEST_STALE_IF_ERROR_S);
-        let issuer = settings.required("JWT_ISSUER_URL", "the issuer's URL, as tokens say it in iss");
-        let well_known = issuer.zip(max_age_s).zip(stale_if_error_s).and_then(|((issuer, max_age_s), stale_s)| {
-            WellKnown::new(&issuer, max_age_s, stale_s)
-                .map_err(|expected| settings.note(format_args!("JWT_ISSUER_URL: {expected}")))
-                .ok()
+        let issuer = settings.required("JWT_ISSUER_URL", "the issuer's URL, as tokens say it in iss").filter(|url| {
+            let good = is_issuer(url);
+            if !good {
+                let expected = "an https URL (http on loopback only) without query, fragment or trailing slash";
+                settings.problem("JWT_ISSUER_URL", expected, url, None);
+            }
+            good
         });
+        let well_known = issuer
+            .zip(max_age_s.zip(stale_if_error_s))
+            .and_then(|(issuer, (max_age_s, stale_s))| WellKnown::new(&issuer, max_age_s, stale_s).ok());
         Self {
             log_level: log_level(settings),
             published,

@@ -18,7 +18,9 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use crate::config::{AwsConfigError, Config, Endpoint};
 use crate::names::{NameError, parameter_name, secret_id};
 use crate::parameter::ParameterDocument;
+use crate::published::SsmPublishedStore;
 use crate::secret::SecretDocument;
+use crate::versions::SecretsManagerVersions;
 
 /// How long one call may take. The defaults fit a request path: a caller waits for at most [`operation`](Self::operation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,22 @@ impl AwsClients {
     /// [`NameError`] when no parameter of this region can have that name, or when it pins a version.
     pub fn parameter(&self, name: &str) -> Result<ParameterDocument, NameError> {
         Ok(ParameterDocument::new(self.clone(), parameter_name(name, self.region())?))
+    }
+
+    /// The versions of the secret with this ARN or name, for a rotation. No call is made.
+    ///
+    /// # Errors
+    /// [`NameError`] when no secret of this region can have that name.
+    pub fn secret_versions(&self, id: &str) -> Result<SecretsManagerVersions, NameError> {
+        Ok(SecretsManagerVersions::new(self.clone(), secret_id(id, self.region())?))
+    }
+
+    /// The parameter with this name or ARN, as the store of the published key set. No call is made.
+    ///
+    /// # Errors
+    /// [`NameError`] when no parameter of this region can have that name, or when it pins a version.
+    pub fn published_store(&self, name: &str) -> Result<SsmPublishedStore, NameError> {
+        Ok(SsmPublishedStore::new(self.clone(), parameter_name(name, self.region())?))
     }
 
     /// The region that is called.

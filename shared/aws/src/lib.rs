@@ -1,13 +1,14 @@
-//! Adapters that read documents from AWS Secrets Manager and SSM Parameter Store.
+//! Adapters to AWS Secrets Manager and SSM Parameter Store: documents to read, and the stores that a rotation changes.
 //!
 //! What it is: [`AwsClients`], built once per process from the variables that Lambda sets, and two implementations of
 //! [`token_issuance::DocumentSource`]: [`SecretDocument`] and [`ParameterDocument`]. Beside them the two writers that
-//! create what the readers read. What it is not: a cache (the reader above decides how long a document may be used), a
+//! create what the readers read, and the ports of a rotation ([`token_issuance::rotation`]): [`SecretsManagerVersions`]
+//! and [`SsmPublishedStore`]. What it is not: a cache (the reader above decides how long a document may be used), a
 //! credential chain (no instance metadata, no profile files, no SSO: in a Lambda they only cost time and widen what can
 //! choose our identity), a SigV4 client.
 //!
 //! Invariants:
-//! - a secret is always asked for with `VersionStage=AWSCURRENT`;
+//! - a document's secret is always asked for with `VersionStage=AWSCURRENT`; only a rotation reads by version;
 //! - no content is in any error, `Debug` or log line of this crate; error texts carry the store's error code and request
 //!   id, cut and escaped, never its message; the SDK's own log output is off;
 //! - every call ends within [`Bounds::operation`], retries and reading of the answer included;
@@ -37,12 +38,16 @@ mod config;
 mod fault;
 mod names;
 mod parameter;
+mod published;
 mod roots;
 mod secret;
+mod versions;
 
 pub use clients::{AwsClients, Bounds};
 pub use config::AwsConfigError;
 pub use fault::WriteError;
 pub use names::NameError;
 pub use parameter::{MAX_PARAMETER_BYTES, ParameterDocument, ParameterKind};
+pub use published::SsmPublishedStore;
 pub use secret::SecretDocument;
+pub use versions::SecretsManagerVersions;

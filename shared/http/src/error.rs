@@ -133,7 +133,7 @@ impl From<&IssueError> for OAuthError {
                     Refusal::Audience { .. } => Self::invalid_target(reason),
                     Refusal::Lifetime { .. } => Self::invalid_request(reason),
                     Refusal::Scope { .. } => Self::invalid_scope(reason),
-                    _ => Self::access_denied(reason),
+                    Refusal::NoRule { .. } | Refusal::Session | Refusal::Subject { .. } => Self::access_denied(reason),
                 }
             }
             IssueError::NoSigningKey(_) => Self::unavailable(

@@ -34,9 +34,12 @@ pub fn token_request(event: &GatewayEvent) -> Result<TokenRequest, OAuthError> {
     match media_type.as_deref() {
         Some("application/json") => from_json(&event.body),
         Some("application/x-www-form-urlencoded") => from_form(&event.body),
-        _ => Err(OAuthError::unsupported_media_type(
-            "expected content-type application/json or application/x-www-form-urlencoded, or no body",
-        )),
+        other => {
+            let found = other.map_or_else(|| "none".to_owned(), |name| format!("{:?}", bounded(name)));
+            Err(OAuthError::unsupported_media_type(format!(
+                "expected content-type application/json or application/x-www-form-urlencoded, or no body, found {found}"
+            )))
+        }
     }
 }
 
@@ -129,8 +132,12 @@ fn bad_expires_in() -> OAuthError {
 }
 
 fn unknown_member(name: &str) -> OAuthError {
-    let shown: String = name.chars().take(32).collect();
-    OAuthError::invalid_request(format!("expected only the members {MEMBERS}, found {shown:?}"))
+    OAuthError::invalid_request(format!("expected only the members {MEMBERS}, found {:?}", bounded(name)))
+}
+
+/// As much of a foreign string as is shown.
+fn bounded(text: &str) -> String {
+    text.chars().take(32).collect()
 }
 
 #[cfg(test)]

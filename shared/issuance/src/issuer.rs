@@ -212,6 +212,11 @@ impl TokenIssuer {
             Some(name) => name.parse().map_err(|_| IssueError::UnknownAlgorithm(name.to_owned()))?,
             None => keys.ring().default_algorithm(),
         };
+        // The mapping was compiled for the ring of that moment; the ring may have changed since.
+        let covered_s = keys.ring().policy().max_token_ttl_s;
+        if grant.lifetime_s() > covered_s {
+            return Err(NoSigningKey::NotCovered { covered_s, granted_s: grant.lifetime_s() }.into());
+        }
         let (key, published) = keys.signing_key(algorithm, stamp.now)?;
         let Some(signer) = key.signer() else {
             return Err(NoSigningKey::NoPrivateHalf { kid: key.kid().to_string() }.into());
@@ -254,7 +259,7 @@ impl TokenIssuer {
 }
 
 /// Days from `now` until the default algorithm's signing key has served its interval.
-fn key_days_left(ring: &token_jose::KeyRing, now: Timestamp) -> Option<f64> {
+pub(crate) fn key_days_left(ring: &token_jose::KeyRing, now: Timestamp) -> Option<f64> {
     let algorithm: Algorithm = ring.default_algorithm();
     let since = ring.active(algorithm, now)?.signs_from()?;
     let served_s = now.as_second().checked_sub(since.as_second())?;

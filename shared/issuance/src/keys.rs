@@ -21,6 +21,16 @@ pub struct Keys {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoSigningKey {
+    /// The ring's retention does not cover the lifetime: the token could outlive its key.
+    #[error(
+        "the ring covers tokens of at most {covered_s} s, and the mapping grants {granted_s} s; hint: lower max_ttl, or raise the ring's max_token_ttl and retention"
+    )]
+    NotCovered {
+        /// The ring's `max_token_ttl`.
+        covered_s: u64,
+        /// The granted lifetime.
+        granted_s: u64,
+    },
     /// No key of this algorithm signs yet.
     #[error("no {algorithm} key of the ring signs at this time")]
     NoneActive {
@@ -115,7 +125,8 @@ impl Load for KeyLoader {
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
         // A withdrawal made this ring void: a ring read before it is no better.
-        ring.permitted_by(&published).map_err(|problem| LoadError::Poisoned(format!("{}: {problem}", self.ring.describe())))?;
+        ring.permitted_by(&published)
+            .map_err(|problem| LoadError::Poisoned(format!("{}: {problem}", self.ring.describe())))?;
         Ok(Keys { ring, published, ring_version })
     }
 

@@ -70,6 +70,7 @@ impl Load for MappingLoader {
             sso_path: self.sso_path,
             audience: self.audience.clone(),
             algorithms: keys.ring().algorithms().iter().map(ToString::to_string).collect(),
+            max_token_ttl_s: Some(keys.ring().policy().max_token_ttl_s),
         };
         let rules = SubjectMapping::compile(text, &options).map_err(|problems| {
             let lines: Vec<String> = problems.to_string().lines().map(|line| format!("{name}: {line}")).collect();

@@ -30,9 +30,19 @@ impl Curl {
     /// A request of this method.
     pub fn new(method: &str, url: &str) -> Self {
         let method: &[&str] = if method == "HEAD" { &["--head"] } else { &["--request", method] };
-        let common = ["--silent", "--show-error", "--include", "--max-time", "60", "--path-as-is", "--http1.1"];
+        let common = [
+            "--silent",
+            "--show-error",
+            "--include",
+            "--max-time",
+            "60",
+            "--path-as-is",
+            "--http1.1",
+            "--noproxy",
+            "*",
+        ];
         let arguments = common.iter().chain(method).map(|argument| (*argument).to_owned()).collect();
-        Self { arguments, credentials: None, url: url.to_owned() }.header("Expect", "")
+        Self { arguments, credentials: None, url: url.to_owned() }
     }
 
     /// A GET.
@@ -61,7 +71,7 @@ impl Curl {
         }
     }
 
-    /// Adds a header; an empty value removes one that curl sends by itself.
+    /// Adds a header. (curl 7 signs one with an empty value, which it takes as "do not send this".)
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.arguments.extend(["--header".to_owned(), format!("{name}: {value}")]);
         self
@@ -122,7 +132,12 @@ impl Curl {
 }
 
 impl Reply {
-    fn parse(raw: &[u8]) -> Self {
+    /// An HTTP/1.1 answer as it came over the wire.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn parse(raw: &[u8]) -> Self {
         let end = raw.windows(4).position(|window| window == b"\r\n\r\n").expect("a head ends with an empty line");
         let head = String::from_utf8_lossy(&raw[..end]);
         let mut lines = head.lines();

@@ -1,7 +1,7 @@
 //! The test kit: what tests of this project stand on. A dev-dependency only; nothing that ships may use it.
 //!
 //! What it is: values that tests would otherwise make slowly or differently each time ([`at`], [`TestClock`], [`keys`]),
-//! in-memory ports ([`MemoryDocument`]), the [`conformance`] suites that every adapter runs, and real or scripted
+//! in-memory ports ([`MemoryDocument`], [`MemorySecret`], [`MemoryPublished`]), the [`conformance`] suites that every adapter runs, and real or scripted
 //! counterparts on free ports of loopback ([`Moto`], [`ScriptedAws`], [`Gateway`], [`Lambda`], [`Curl`]). What it is not:
 //! a mock of our own code, or a place for assertions about the product.
 //!
@@ -41,6 +41,7 @@ mod lambda;
 mod moto;
 mod net;
 mod process;
+mod rotation;
 mod scripted_aws;
 mod time;
 mod tools;
@@ -53,6 +54,7 @@ pub use lambda::{InitFailure, Invocation, Lambda};
 pub use moto::Moto;
 pub use net::{free_port, wait_for, wait_until};
 pub use process::Process;
+pub use rotation::{CallScript, Fault, MemoryPublished, MemorySecret, Run, interleave, run_to_end};
 pub use scripted_aws::{Behaviour, ScriptedAws, Target};
 pub use time::{TestClock, at};
-pub use tools::{skipped, tool, workspace_root};
+pub use tools::{node_modules, skipped, tool, workspace_root};

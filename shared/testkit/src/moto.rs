@@ -1,10 +1,12 @@
 //! moto: AWS's control planes as a local server.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
+use crate::curl::Curl;
 use crate::net::{free_port, wait_until};
 use crate::process::Process;
 use crate::tools::{skipped, tool};
@@ -16,6 +18,7 @@ const REGION: &str = "eu-west-1";
 pub struct Moto {
     process: Process,
     port: u16,
+    tls: Option<Certificates>,
 }
 
 impl Moto {
@@ -25,6 +28,24 @@ impl Moto {
     /// When moto is on this machine and does not answer within a minute.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts one that speaks TLS, with a certificate of a CA of its own, which [`environment`](Self::environment) trusts;
+    /// or says that the test is skipped.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_tls() -> Option<Self> {
+        let Some(openssl) = tool("openssl") else {
+            skipped("openssl");
+            return None;
+        };
+        Self::start_with(Some(Certificates::make(&openssl)))
+    }
+
+    fn start_with(tls: Option<Certificates>) -> Option<Self> {
         let Some(program) = tool("moto_server") else {
             skipped("moto");
             return None;
@@ -34,13 +55,19 @@ impl Moto {
             let port = free_port();
             let mut command = Command::new(&program);
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+            if let Some(tls) = &tls {
+                command.arg("-c").arg(tls.path("leaf.pem")).arg("-k").arg(tls.path("leaf.key"));
+            }
+            let url = url(port, tls.is_some());
             let mut process = Process::start("moto", command);
             let up = wait_until("moto to answer", Duration::from_secs(60), || match process.ended() {
                 Some(_) => Some(false),
-                None => answers(port).then_some(true),
+                None => {
+                    Curl::get(&format!("{url}/moto-api/")).argument("--insecure").try_send().is_ok().then_some(true)
+                }
             });
             if up {
-                return Some(Self { process, port });
+                return Some(Self { process, port, tls });
             }
             eprintln!("{}", process.output());
         }
@@ -50,13 +77,17 @@ impl Moto {
     /// Its endpoint.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        url(self.port, self.tls.is_some())
     }
 
     /// The environment in which an AWS client calls this server.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        environment(&self.url())
+        let mut environment = environment(&self.url());
+        if let Some(tls) = &self.tls {
+            environment.push(("AWS_CA_BUNDLE".to_owned(), tls.path("ca.pem").display().to_string()));
+        }
+        environment
     }
 
     /// Stops it where it stands: it accepts connections and never answers.
@@ -88,14 +119,36 @@ pub(crate) fn environment(endpoint: &str) -> Vec<(String, String)> {
     .to_vec()
 }
 
-fn answers(port: u16) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /moto-api/ HTTP/1.0\r\n\r\n")?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer)?;
-        Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1."))
-    };
-    ask().unwrap_or(false)
+fn url(port: u16, tls: bool) -> String {
+    format!("{}://127.0.0.1:{port}", if tls { "https" } else { "http" })
+}
+
+/// A CA of two days, and a certificate of its for 127.0.0.1.
+#[derive(Debug)]
+struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    fn make(openssl: &Path) -> Self {
+        let certificates = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        std::fs::write(certificates.path("extensions"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        for arguments in [
+            format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=testkit-ca -days 2"),
+            format!("req {key} -keyout leaf.key -out leaf.csr -subj /CN=testkit"),
+            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out leaf.pem"
+                .to_owned(),
+        ] {
+            let mut command = Command::new(openssl);
+            command.args(arguments.split(' ')).current_dir(certificates.folder.path());
+            let output = command.output().expect("openssl runs");
+            assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        certificates
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
 }

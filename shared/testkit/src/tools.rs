@@ -28,6 +28,15 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| is_executable(file))
 }
 
+/// The folder that Node's packages are in, if `package` is one of them: under the folder that `TOKEN_TOOLS` names, then in
+/// the repository's `.tools/node`.
+#[must_use]
+pub fn node_modules(package: &str) -> Option<PathBuf> {
+    let own = variable("TOKEN_TOOLS").map(PathBuf::from).into_iter();
+    let roots = own.chain([workspace_root().join(".tools")]);
+    roots.map(|root| root.join("node/node_modules")).find(|folder| folder.join(package).is_dir())
+}
+
 /// Says that a test did nothing, in the form that `.ci/run` counts.
 pub fn skipped(component: &str) {
     println!("skipped: {component} not on this machine");

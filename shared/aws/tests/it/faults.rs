@@ -6,7 +6,7 @@ use serde_json::json;
 use token_issuance::{DocumentSource, SourceError};
 use token_testkit::{Behaviour, ScriptedAws, Target};
 
-use crate::{BOUNDS, clients};
+use crate::{IMPATIENT, clients};
 
 const VALUE: &str = "value-that-no-error-may-show";
 
@@ -14,7 +14,7 @@ const VALUE: &str = "value-that-no-error-may-show";
 fn both(aws: &ScriptedAws) -> [(Target, Box<dyn DocumentSource>); 2] {
     aws.put_secret("ring", VALUE);
     aws.put_parameter("/mapping", VALUE);
-    let clients = clients(&aws.environment());
+    let clients = clients(&aws.environment(), IMPATIENT);
     [
         (Target::GetSecretValue, Box::new(clients.secret("ring").unwrap())),
         (Target::GetParameter, Box::new(clients.parameter("/mapping").unwrap())),
@@ -86,7 +86,7 @@ async fn a_lasting_failure_ends_after_three_attempts_within_the_bound() {
                 _ => matches!(error, SourceError::Unavailable { .. }),
             };
             assert!(right, "{target:?}, {fault:?}: {error:?}");
-            assert!(took < BOUNDS.operation + Duration::from_secs(2), "{target:?}, {fault:?} took {took:?}");
+            assert!(took < IMPATIENT.operation + Duration::from_secs(2), "{target:?}, {fault:?} took {took:?}");
             assert!((2..=3).contains(&aws.calls(target)), "{target:?}, {fault:?}: {} calls", aws.calls(target));
         }
     }

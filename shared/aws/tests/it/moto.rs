@@ -3,26 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use token_aws::{
-    AwsClients, Bounds, MAX_PARAMETER_BYTES, ParameterDocument, ParameterKind, SecretDocument, WriteError,
-};
+use token_aws::{AwsClients, MAX_PARAMETER_BYTES, ParameterDocument, ParameterKind, SecretDocument, WriteError};
 use token_issuance::{DocumentSource, MAX_DOCUMENT_BYTES, SourceError};
 use token_testkit::Moto;
 use token_testkit::conformance::{self, DocumentFixture};
 
-/// Patient enough for a busy machine; the stalled step waits for all of it.
-const BOUNDS: Bounds = Bounds {
-    connect: Duration::from_secs(5),
-    attempt: Duration::from_secs(5),
-    operation: Duration::from_secs(5),
-    attempts: 3,
-};
-
-fn clients(moto: &Moto) -> AwsClients {
-    let environment = moto.environment();
-    let get = |name: &str| environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
-    AwsClients::with_bounds(get, BOUNDS).unwrap()
-}
+use crate::{PATIENT, clients};
 
 struct InSecretsManager {
     moto: Moto,
@@ -46,7 +32,7 @@ impl DocumentFixture for InSecretsManager {
 
     async fn stall(&mut self) -> Option<Duration> {
         self.moto.pause();
-        Some(BOUNDS.operation)
+        Some(PATIENT.operation)
     }
 }
 
@@ -73,14 +59,14 @@ impl DocumentFixture for InParameterStore {
 
     async fn stall(&mut self) -> Option<Duration> {
         self.moto.pause();
-        Some(BOUNDS.operation)
+        Some(PATIENT.operation)
     }
 }
 
 #[tokio::test]
 async fn a_secret_document_conforms() {
     let Some(moto) = Moto::start() else { return };
-    let clients = clients(&moto);
+    let clients = clients(&moto.environment(), PATIENT);
     let document = clients.secret("jwt-issuer/ring").unwrap();
     conformance::document_source(&mut InSecretsManager { moto, clients, document }).await;
 }
@@ -88,7 +74,7 @@ async fn a_secret_document_conforms() {
 #[tokio::test]
 async fn a_parameter_document_conforms() {
     let Some(moto) = Moto::start() else { return };
-    let clients = clients(&moto);
+    let clients = clients(&moto.environment(), PATIENT);
     let document = clients.parameter("/jwt-issuer/mapping").unwrap();
     conformance::document_source(&mut InParameterStore { moto, clients, document }).await;
 }
@@ -96,7 +82,7 @@ async fn a_parameter_document_conforms() {
 #[tokio::test]
 async fn writers_create_then_replace_and_readers_follow() {
     let Some(moto) = Moto::start() else { return };
-    let clients = clients(&moto);
+    let clients = clients(&moto.environment(), PATIENT);
 
     let arn = clients.put_secret("ring", b"one").await.unwrap();
     assert_eq!(clients.put_secret("ring", b"two").await.unwrap(), arn, "a new version of the same secret");
@@ -126,7 +112,7 @@ async fn writers_create_then_replace_and_readers_follow() {
 #[tokio::test]
 async fn a_writer_refuses_before_it_sends() {
     let Some(moto) = Moto::start() else { return };
-    let clients = clients(&moto);
+    let clients = clients(&moto.environment(), PATIENT);
     let too_large = "x".repeat(MAX_PARAMETER_BYTES + 1);
     for (name, text) in [("/mapping", too_large.as_str()), ("/mapping", ""), ("/mapping:1", "x"), ("", "x")] {
         let error = clients.put_parameter(name, text, ParameterKind::Plain).await.unwrap_err();
@@ -144,7 +130,7 @@ async fn a_writer_refuses_before_it_sends() {
 #[tokio::test]
 async fn a_store_that_is_gone_is_unavailable_and_says_why() {
     let Some(mut moto) = Moto::start() else { return };
-    let clients = clients(&moto);
+    let clients = clients(&moto.environment(), PATIENT);
     clients.put_secret("ring", b"one").await.unwrap();
     moto.kill();
     let error = clients.secret("ring").unwrap().read().await.unwrap_err();

@@ -7,7 +7,7 @@ use token_aws::ParameterKind;
 use token_issuance::DocumentSource as _;
 use token_testkit::{Behaviour, Moto, ScriptedAws, Target};
 
-use crate::clients;
+use crate::{IMPATIENT, PATIENT, clients};
 
 const VALUE: &str = "value-that-no-log-may-show";
 
@@ -57,7 +57,7 @@ fn reading_logs_neither_content_nor_credentials() {
     let aws = ScriptedAws::start();
     aws.put_secret("ring", VALUE);
     aws.put_parameter("/ring", VALUE);
-    let clients = clients(&aws.environment());
+    let clients = clients(&aws.environment(), IMPATIENT);
     let log = log_of(async {
         let (secret, parameter) = (clients.secret("ring").unwrap(), clients.parameter("/ring").unwrap());
         for fault in [Behaviour::Value, Behaviour::Error("AccessDeniedException"), Behaviour::MalformedJson] {
@@ -73,7 +73,7 @@ fn reading_logs_neither_content_nor_credentials() {
 #[test]
 fn writing_logs_neither_content_nor_credentials() {
     let Some(moto) = Moto::start() else { return };
-    let clients = clients(&moto.environment());
+    let clients = clients(&moto.environment(), PATIENT);
     let log = log_of(async {
         for _ in 0..2 {
             clients.put_secret("ring", VALUE.as_bytes()).await.unwrap();

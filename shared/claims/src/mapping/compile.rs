@@ -84,7 +84,8 @@ fn rules<'d>(table: &'d DeTable<'d>, options: &CompileOptions, problems: &mut Pr
     profiles_can_be_signed(&document, options, problems);
     let default_audience = default_audience(&document, options, problems);
     let audience_given = document.audience.is_some() || options.audience.is_some();
-    let defaults = Defaults { audience: default_audience, audience_given, lifetimes: lifetimes(&document, problems) };
+    let defaults =
+        Defaults { audience: default_audience, audience_given, lifetimes: lifetimes(&document, options, problems) };
     let mut rules = Vec::new();
     for rule in std::mem::take(&mut document.rules) {
         rules.extend(compile_rule(rule, &document, &defaults, options, problems));
@@ -156,8 +157,16 @@ fn default_audience(document: &Document<'_>, options: &CompileOptions, problems:
     written.map(|written| written.value.clone()).or_else(|| given.cloned())
 }
 
-fn lifetimes(document: &Document<'_>, problems: &mut Problems) -> (Option<u64>, u64) {
-    let max = document.max_ttl.as_ref().map_or(BUILT_IN_MAX_TTL, |max| max.value);
+fn lifetimes(document: &Document<'_>, options: &CompileOptions, problems: &mut Problems) -> (Option<u64>, u64) {
+    let covered = options.max_token_ttl_s.unwrap_or(u64::MAX);
+    if let Some(max) = document.max_ttl.as_ref().filter(|max| max.value > covered) {
+        let (covered, found) = (duration::print(covered), duration::print(max.value));
+        let message = format!(
+            "expected max_ttl in [defaults] to be at most the key ring's max_token_ttl {covered}, found {found}"
+        );
+        problems.push(max.line, message, "lower it, or give the ring a policy whose retention covers longer tokens");
+    }
+    let max = document.max_ttl.as_ref().map_or(BUILT_IN_MAX_TTL.min(covered), |max| max.value);
     if let Some(ttl) = document.ttl.as_ref().filter(|ttl| ttl.value > max) {
         at_most("ttl in [defaults]", ttl, max, problems);
     }

@@ -28,6 +28,9 @@ pub struct CompileOptions {
     pub audience: Option<String>,
     /// JOSE names of what the key ring can sign with, the default first. Empty means unknown: not checked.
     pub algorithms: Vec<String>,
+    /// The longest lifetime, in seconds, that the key ring's retention covers. A document that says more does not load;
+    /// the built-in hour gives way. `None` means unknown: not checked.
+    pub max_token_ttl_s: Option<u64>,
 }
 
 /// A compiled mapping document: immutable, first match wins, no match refuses.

@@ -133,10 +133,9 @@ impl Display for RuleVerdict {
     }
 }
 
-/// Why there is no grant.
+/// Why there is no grant. The list is complete: who turns it into a status does so in a match that a new reason breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.public_reason())]
-#[non_exhaustive]
 pub enum Refusal {
     /// No rule means this principal.
     NoRule {

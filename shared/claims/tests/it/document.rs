@@ -1,8 +1,8 @@
 //! What operators read when a mapping document is wrong.
 
-use token_claims::{CompileOptions, SsoPath, SubjectMapping};
+use token_claims::{CompileOptions, Refusal, SsoPath, SubjectMapping, TokenRequest};
 
-use crate::support::{CONTRACT, compile, options};
+use crate::support::{CONTRACT, compile, options, role};
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
@@ -223,6 +223,25 @@ line 25: expected an algorithm that the key ring has (ES256) for audience "https
     let odd = CompileOptions { audience: Some("a b".into()), ..options() };
     let message = SubjectMapping::compile(CONTRACT, &odd).unwrap_err().to_string();
     assert!(message.starts_with("expected AUDIENCE to be 1 to 255 printable characters"), "{message}");
+}
+
+/// A token never outlives its key: what the ring's retention covers bounds the document.
+#[test]
+fn lifetimes_stay_within_what_the_ring_covers() {
+    let covering = |seconds| CompileOptions { max_token_ttl_s: Some(seconds), ..options() };
+    let message = SubjectMapping::compile(CONTRACT, &covering(1_800)).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "line 5: expected max_ttl in [defaults] to be at most the key ring's max_token_ttl 30m, found 1h; hint: lower it, or give the ring a policy whose retention covers longer tokens"
+    );
+    let silent = CONTRACT.replace("max_ttl = \"1h\"", "").replace("max_ttl = \"30m\"", "");
+    let mapping = SubjectMapping::compile(&silent, &covering(1_800)).unwrap();
+    let asked = |seconds| {
+        let request = TokenRequest { expires_in_s: Some(seconds), ..TokenRequest::default() };
+        mapping.resolve(&role("111122223333", "etl-nightly"), &request).map(|grant| grant.lifetime_s())
+    };
+    assert_eq!(asked(1_800), Ok(1_800));
+    assert!(matches!(asked(1_801), Err(Refusal::Lifetime { max: 1_800, .. })), "the built-in hour gives way");
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(crate) fn options() -> CompileOptions {
         sso_path: SsoPath::Enforced,
         audience: None,
         algorithms: ["RS256", "ES256"].map(str::to_owned).to_vec(),
+        max_token_ttl_s: None,
     }
 }
 

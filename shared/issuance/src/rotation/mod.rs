@@ -8,13 +8,14 @@
 //! - a ring becomes current only in the place of the one it was derived from;
 //! - no step publishes a withdrawn kid or lowers `min_generation`.
 
+mod health;
 mod ports;
 mod withdraw;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, RingError, RingPolicy};
+use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, PrivateLocation, RingError, RingPolicy};
 use tracing::{info, warn};
 
 use crate::document::SourceError;
@@ -22,6 +23,7 @@ use crate::document::SourceError;
 pub use ports::{
     CURRENT, KeyMaker, LocalKeyMaker, Moved, PENDING, PREVIOUS, PublishedStore, Put, SecretState, SecretVersions,
 };
+pub use health::RotationHealth;
 pub use withdraw::WithdrawalReport;
 
 /// What every private half signs in `testSecret`.
@@ -152,7 +154,7 @@ impl Rotation {
         let state = self.admitted(token).await?;
         match step {
             Step::Create => self.create(&state, token, now).await,
-            Step::Set => self.set(token, now).await,
+            Step::Set => self.set(&state, token, now).await,
             Step::Test => self.test(&state, token, now).await,
             Step::Finish => self.finish(&state, token, now).await,
         }
@@ -192,6 +194,8 @@ impl Rotation {
                 ring.rotated(&stored, &version, fresh, now).map_err(|error| RotationError::Ring { version, error })?
             }
         };
+        // A withdrawal may have asked for more than a first ring can be: then the secret was lost, and an operator decides.
+        check_permitted(token, &next, &stored)?;
         self.check_size(&next)?;
         let invalid = |error| RotationError::Ring { version: token.to_owned(), error };
         match self.secret.put_pending(token, &next.to_json().map_err(invalid)?).await? {
@@ -213,8 +217,9 @@ impl Rotation {
     }
 
     /// Publishes the pending ring, and reads it back.
-    async fn set(&self, token: &str, now: Timestamp) -> Result<(), RotationError> {
+    async fn set(&self, state: &SecretState, token: &str, now: Timestamp) -> Result<(), RotationError> {
         let ring = self.pending(token).await?;
+        self.check_place(state, token, &ring).await?;
         self.publish(token, &ring, 0, now).await?;
         // A withdrawal may have come between this step's reads and its write, which then has undone it.
         let state = self.secret.describe().await?;
@@ -246,7 +251,10 @@ impl Rotation {
         check_published(&ring, &stored, now)?;
         for key in ring.key_versions() {
             let bad = |found: String| RotationError::BadKey { kid: key.kid().to_string(), found };
-            let Some(signer) = key.signer() else { continue };
+            if *key.location() == PrivateLocation::Dropped {
+                continue;
+            }
+            let signer = key.signer().ok_or_else(|| bad("this process has no signer for its location".to_owned()))?;
             let signature = signer.sign(PROBE).await.map_err(|error| bad(format!("signing failed: {error}")))?;
             let public = stored.get(key.kid()).ok_or_else(|| bad("it is not published".to_owned()))?;
             public
@@ -262,16 +270,10 @@ impl Rotation {
         let stored = self.stored_set().await?;
         check_permitted(token, &ring, &stored)?;
         check_published(&ring, &stored, now)?;
+        self.check_place(state, token, &ring).await?;
         let current = state.with_stage(CURRENT);
         if current != Some(token) {
-            let replaced = self.current(state, token).await?.map(|(version, _)| version);
-            if ring.derived_from() != replaced.as_deref() {
-                self.secret.drop_stage(PENDING, token).await?;
-                return Err(lost(ring.derived_from(), current));
-            }
-            if self.secret.move_current(current, token).await? == Moved::Lost {
-                return Err(lost(ring.derived_from(), None));
-            }
+            self.make_current(current, token).await?;
             info!(version = token, generation = ring.generation(), "the ring is current");
         }
         // The version before holds private keys that nobody needs: without a stage the store forgets it.
@@ -280,6 +282,35 @@ impl Rotation {
             self.secret.drop_stage(PREVIOUS, previous).await?;
         }
         Ok(())
+    }
+
+    /// The ring of `token` takes the place of the one it was derived from, and of no other: else it is given up.
+    async fn check_place(&self, state: &SecretState, token: &str, ring: &KeyRing) -> Result<(), RotationError> {
+        let current = state.with_stage(CURRENT);
+        if current == Some(token) {
+            return Ok(());
+        }
+        let replaced = self.current(state, token).await?.map(|(version, _)| version);
+        if ring.derived_from() == replaced.as_deref() {
+            return Ok(());
+        }
+        self.secret.drop_stage(PENDING, token).await?;
+        Err(lost(ring.derived_from(), current))
+    }
+
+    /// Compares and swaps: `to` becomes current in the place of `from`, or is given up.
+    async fn make_current(&self, from: Option<&str>, to: &str) -> Result<(), RotationError> {
+        if self.secret.move_current(from, to).await? == Moved::Moved {
+            return Ok(());
+        }
+        let state = self.secret.describe().await?;
+        let current = state.with_stage(CURRENT);
+        if current == Some(to) {
+            // A twin of this run was first, or the answer of our own first attempt was lost.
+            return Ok(());
+        }
+        self.secret.drop_stage(PENDING, to).await?;
+        Err(lost(from, current))
     }
 
     /// Stores what verifiers must see with `ring`, and reads it back.
@@ -359,7 +390,7 @@ fn check_permitted(version: &str, ring: &KeyRing, stored: &KeySet) -> Result<(),
 fn check_published(ring: &KeyRing, stored: &KeySet, now: Timestamp) -> Result<(), RotationError> {
     let live = stored.live(now);
     for key in ring.key_versions() {
-        if key.signer().is_some() && !live.contains(key.public_key()) {
+        if *key.location() != PrivateLocation::Dropped && !live.contains(key.public_key()) {
             let found = "it is not in the published set; hint: setSecret runs first".to_owned();
             return Err(RotationError::BadKey { kid: key.kid().to_string(), found });
         }
@@ -374,6 +405,6 @@ fn check_published(ring: &KeyRing, stored: &KeySet, now: Timestamp) -> Result<()
 }
 
 fn lost(expected: Option<&str>, found: Option<&str>) -> RotationError {
-    let name = |version: Option<&str>| version.unwrap_or("another version").to_owned();
-    RotationError::Lost { expected: expected.unwrap_or("no ring").to_owned(), found: name(found) }
+    let name = |version: Option<&str>| version.unwrap_or("no version").to_owned();
+    RotationError::Lost { expected: name(expected), found: name(found) }
 }

@@ -4,7 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use token_jose::{KeyRing, KeySet, RING_AGE_S, RingError, Withdrawal, Withdrawn};
 use tracing::warn;
 
-use super::{CURRENT, Moved, PENDING, PREVIOUS, Put, Rotation, RotationError, SecretState, lost, parse_ring};
+use super::{CURRENT, PENDING, PREVIOUS, Put, Rotation, RotationError, SecretState, parse_ring};
+
+/// How long the door that serves the key set keeps it in memory, in seconds.
+const PUBLISHER_AGE_S: u64 = 60;
 
 /// How often a withdrawal is published again when a racing rotation wrote over it.
 const ATTEMPTS: usize = 5;
@@ -52,6 +55,7 @@ impl Rotation {
             && ring.withdrawn().any(|known| known == kid)
         {
             self.publish_withdrawal(&version, &ring, now).await?;
+            self.tidy(&version).await?;
             return Ok(report(&ring, &before, Vec::new(), now));
         }
         let invalid = |error: RingError| RotationError::Ring { version: version.clone(), error };
@@ -61,13 +65,12 @@ impl Rotation {
         }
         let (next, keys) = ring.without(withdrawal, &version, fresh, now).map_err(invalid)?;
         if self.secret.put_pending(token, &next.to_json().map_err(invalid)?).await? == Put::AlreadyThere {
-            return Err(RotationError::Setup("expected an unused version id for the withdrawal, found one in use".to_owned()));
+            return Err(RotationError::Setup(
+                "expected an unused version id for the withdrawal, found one in use".to_owned(),
+            ));
         }
         self.publish_withdrawal(token, &next, now).await?;
-        if self.secret.move_current(Some(&version), token).await? == Moved::Lost {
-            self.secret.drop_stage(PENDING, token).await?;
-            return Err(lost(Some(&version), None));
-        }
+        self.make_current(Some(&version), token).await?;
         self.tidy(token).await?;
         // A rotation that was at its write may have undone the publication since.
         self.publish_withdrawal(token, &next, now).await?;
@@ -101,7 +104,9 @@ impl Rotation {
         match state.with_stage(CURRENT) {
             Some(current) => match self.secret.read(current).await? {
                 Some(value) => parse_ring(current, &value).map(|_| ()),
-                None => Err(RotationError::Setup("expected the current version to hold a ring, found no value".to_owned())),
+                None => {
+                    Err(RotationError::Setup("expected the current version to hold a ring, found no value".to_owned()))
+                }
             },
             None => Err(RotationError::Setup("expected a current version after the switch, found none".to_owned())),
         }
@@ -110,19 +115,25 @@ impl Rotation {
 
 fn report(ring: &KeyRing, before: &KeySet, keys: Vec<Withdrawn>, now: Timestamp) -> WithdrawalReport {
     let policy = ring.policy();
-    let after = |seconds: u64| {
+    let after = |start: Timestamp, seconds: u64| {
         let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-        now.checked_add(seconds).unwrap_or(Timestamp::MAX)
+        start.checked_add(seconds).unwrap_or(Timestamp::MAX)
     };
-    let caches_s = policy.jwks_max_age_s.saturating_add(policy.verifier_cache_s).saturating_add(policy.skew_s);
-    let unseen = |algorithm| {
-        ring.active(algorithm, now).is_some_and(|key| !before.live(now).contains(key.public_key()))
+    let caches_s = [PUBLISHER_AGE_S, policy.jwks_max_age_s, policy.verifier_cache_s, policy.skew_s]
+        .into_iter()
+        .fold(0, u64::saturating_add);
+    // A verifier may lack a key that signs now until every cache that is older than its publication is gone.
+    let seen_by = |algorithm| {
+        let key = ring.active(algorithm, now)?;
+        let known = before.entry(key.kid()).filter(|entry| entry.key == *key.public_key() && entry.is_live(now));
+        let since = known.and_then(|entry| entry.published_at).filter(|since| *since <= now).unwrap_or(now);
+        Some(after(since, caches_s)).filter(|seen| *seen > now)
     };
     WithdrawalReport {
         keys,
         min_generation: ring.generation(),
-        issuers_follow_by: after(RING_AGE_S),
-        forgeries_accepted_until: after(caches_s),
-        refusals_until: ring.algorithms().into_iter().any(unseen).then(|| after(caches_s)),
+        issuers_follow_by: after(now, RING_AGE_S),
+        forgeries_accepted_until: after(now, caches_s),
+        refusals_until: ring.algorithms().into_iter().filter_map(seen_by).max(),
     }
 }

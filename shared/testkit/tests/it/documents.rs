@@ -1,10 +1,9 @@
-//! The document suite on the adapters that need no server.
+//! The document in memory, under the suite that every adapter runs.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tempfile::TempDir;
-use token_issuance::{DocumentSource, FileDocument, MAX_DOCUMENT_BYTES, SourceError};
+use token_issuance::{DocumentSource, MAX_DOCUMENT_BYTES, SourceError};
 use token_testkit::MemoryDocument;
 use token_testkit::conformance::{self, DocumentFixture};
 
@@ -32,41 +31,9 @@ impl DocumentFixture for InMemory {
     }
 }
 
-struct InFile {
-    folder: TempDir,
-    document: FileDocument,
-}
-
-#[async_trait]
-impl DocumentFixture for InFile {
-    fn source(&self) -> &dyn DocumentSource {
-        &self.document
-    }
-
-    async fn put(&mut self, content: &[u8]) -> bool {
-        std::fs::write(self.folder.path().join("document"), content).unwrap();
-        true
-    }
-
-    fn limit(&self) -> usize {
-        MAX_DOCUMENT_BYTES
-    }
-
-    async fn stall(&mut self) -> Option<Duration> {
-        None
-    }
-}
-
 #[tokio::test]
 async fn a_memory_document_conforms() {
     conformance::document_source(&mut InMemory(MemoryDocument::absent("ring"))).await;
-}
-
-#[tokio::test]
-async fn a_file_document_conforms() {
-    let folder = tempfile::tempdir().unwrap();
-    let document = FileDocument::new(folder.path().join("document"));
-    conformance::document_source(&mut InFile { folder, document }).await;
 }
 
 #[tokio::test]
