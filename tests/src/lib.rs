@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 pub mod clients;
+pub mod local;
 pub mod wire;
 
 use std::path::PathBuf;

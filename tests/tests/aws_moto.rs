@@ -484,3 +484,12 @@ fn lasting_throttling_is_asked_ever_more_rarely() {
     assert!(asked > 20, "{asked} requests show nothing");
     assert!((3..=12).contains(&calls), "{calls} calls for {asked} requests");
 }
+#[test]
+fn a_ring_in_a_plain_parameter_is_refused() {
+    let ring = ring();
+    let Some(store) = Store::with(&ring, &ring.published(now())) else { return };
+    store.put("/jwt-issuer/ring", &text(&ring));
+    let lambda = issuer_with(store.moto.environment(), ("KEY_RING", "ssm:/jwt-issuer/ring"));
+    let failure = lambda.started().expect_err("private keys in a plain parameter");
+    assert!(failure.reported.unwrap().contains("expected type SecureString, found String"));
+}

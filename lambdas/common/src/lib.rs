@@ -53,6 +53,10 @@ impl<'a> Opener<'a> {
         }
         let clients = self.clients(settings)?;
         let opened: Result<Arc<dyn DocumentSource>, _> = match &location {
+            // A ring holds private keys: a plain String parameter may not.
+            Location::Ssm(parameter) if name == "KEY_RING" => {
+                clients.parameter(parameter).map(|source| Arc::new(source.secure_only()) as _)
+            }
             Location::Ssm(parameter) => clients.parameter(parameter).map(|source| Arc::new(source) as _),
             Location::SecretsManager(secret) => clients.secret(secret).map(|source| Arc::new(source) as _),
             Location::File(_) | Location::Inline(_) => return location.open_local(),

@@ -129,6 +129,10 @@ impl FileDocument {
     /// (or be a device) after a look at its length.
     fn read_bounded(&self) -> std::io::Result<Zeroizing<Vec<u8>>> {
         use std::io::Read as _;
+        // Opening a pipe or a device may wait for ever; a document is a regular file, or a link to one.
+        if !std::fs::metadata(&self.path)?.is_file() {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no regular file"));
+        }
         let file = std::fs::File::open(&self.path)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_DOCUMENT_BYTES + 1));
         file.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
@@ -145,6 +149,10 @@ impl DocumentSource for FileDocument {
             match error.kind() {
                 std::io::ErrorKind::NotFound => SourceError::NotFound { source_name, detail },
                 std::io::ErrorKind::PermissionDenied => SourceError::Denied { source_name, detail },
+                std::io::ErrorKind::InvalidInput => {
+                    let detail = "expected a regular file, found something else".to_owned();
+                    SourceError::Malformed { source_name, detail }
+                }
                 _ => SourceError::Unavailable { source_name, detail },
             }
         })?;

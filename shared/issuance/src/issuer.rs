@@ -180,13 +180,22 @@ impl TokenIssuer {
     /// Every problem, one per line, when something stored is wrong. A store that does not answer is no error here: it may by
     /// the first request, which otherwise gets [`NotUsable`].
     pub async fn warm(&self, now: Timestamp) -> Result<(), LoadError> {
+        let (mut problems, mut poisoned) = (Vec::new(), false);
         for outcome in [self.keys.warm(now).await, self.mapping.warm(now).await] {
             match outcome {
                 Ok(()) | Err(LoadError::Unreachable(_)) => {}
-                Err(error) => return Err(error),
+                Err(LoadError::Invalid(text)) => problems.push(text),
+                Err(LoadError::Poisoned(text)) => {
+                    problems.push(text);
+                    poisoned = true;
+                }
             }
         }
-        Ok(())
+        match problems.join("\n") {
+            _ if problems.is_empty() => Ok(()),
+            text if poisoned => Err(LoadError::Poisoned(text)),
+            text => Err(LoadError::Invalid(text)),
+        }
     }
 
     /// Issues a token for `principal`, or says why not.

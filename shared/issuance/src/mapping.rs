@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use token_claims::{CompileOptions, SsoPath, SubjectMapping};
-use token_jose::sha256_hex;
+use token_jose::{Algorithm, sha256_hex};
 
 use crate::document::DocumentSource;
 use crate::keys::KeyLoader;
@@ -53,11 +53,7 @@ impl Load for MappingLoader {
     type Value = Mapping;
 
     async fn load(&self, _now: Timestamp) -> Result<Mapping, LoadError> {
-        let keys = self.keys.peek().ok_or_else(|| {
-            LoadError::Unreachable(
-                "the mapping waits for the key ring, which says what its profiles may use".to_owned(),
-            )
-        })?;
+        let keys = self.keys.peek();
         let document = self.source.read().await?;
         let name = self.source.describe();
         let text = std::str::from_utf8(document.bytes()).map_err(|error| {
@@ -66,16 +62,24 @@ impl Load for MappingLoader {
                 error.valid_up_to()
             ))
         })?;
+        // Without a ring every algorithm is taken as possible, so that an init shows the document's own problems beside the
+        // ring's.
+        let algorithms = keys.as_ref().map_or_else(|| Algorithm::ALL.to_vec(), |keys| keys.ring().algorithms());
         let options = CompileOptions {
             sso_path: self.sso_path,
             audience: self.audience.clone(),
-            algorithms: keys.ring().algorithms().iter().map(ToString::to_string).collect(),
-            max_token_ttl_s: Some(keys.ring().policy().max_token_ttl_s),
+            algorithms: algorithms.iter().map(ToString::to_string).collect(),
+            max_token_ttl_s: keys.as_ref().map(|keys| keys.ring().policy().max_token_ttl_s),
         };
         let rules = SubjectMapping::compile(text, &options).map_err(|problems| {
             let lines: Vec<String> = problems.to_string().lines().map(|line| format!("{name}: {line}")).collect();
             LoadError::Invalid(lines.join("\n"))
         })?;
+        if keys.is_none() {
+            return Err(LoadError::Unreachable(
+                "the mapping waits for the key ring, which says what its profiles may use".to_owned(),
+            ));
+        }
         Ok(Mapping { rules, sha256: sha256_hex(document.bytes()) })
     }
 

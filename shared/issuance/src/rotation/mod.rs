@@ -20,10 +20,10 @@ use tracing::{info, warn};
 
 use crate::document::SourceError;
 
+pub use health::RotationHealth;
 pub use ports::{
     CURRENT, KeyMaker, LocalKeyMaker, Moved, PENDING, PREVIOUS, PublishedStore, Put, SecretState, SecretVersions,
 };
-pub use health::RotationHealth;
 pub use withdraw::WithdrawalReport;
 
 /// What every private half signs in `testSecret`.

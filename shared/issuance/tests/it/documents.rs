@@ -47,3 +47,12 @@ async fn an_inline_document_is_its_text_and_hides_it() {
     assert!(!format!("{source:?}{}", source.describe()).contains("text"));
     assert!(matches!(InlineDocument::new("").read().await, Err(SourceError::Malformed { .. })));
 }
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in [folder.path(), std::path::Path::new("/dev/zero")] {
+        let error = FileDocument::new(path).read().await.unwrap_err();
+        assert!(matches!(error, SourceError::Malformed { .. }), "{error}");
+    }
+}
