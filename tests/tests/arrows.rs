@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lambda-common", &["token-aws", "token-issuance", "token-shell"]),
     ("jwt-issuer", LAMBDA),
     ("jwks", LAMBDA),
+    ("key-rotation", LAMBDA),
     (
         "local-gateway",
         &[
@@ -47,6 +48,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("token-aws", &["axum", "tonic", "lambda_http"]),
     ("jwt-issuer", &["axum", "tonic"]),
     ("jwks", &["axum", "tonic", "aws-sdk-secretsmanager"]),
+    ("key-rotation", &["axum", "tonic", "lambda_http", "aws-sdk-secretsmanager", "aws-sdk-ssm"]),
     ("local-gateway", &["axum"]),
 ];
 

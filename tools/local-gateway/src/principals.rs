@@ -115,7 +115,7 @@ pub struct Principals {
 #[non_exhaustive]
 pub enum PrincipalsError {
     /// The file cannot be read.
-    #[error("principals file {path}: expected a readable file, found: {source}")]
+    #[error("--principals {path}: expected a readable file, found: {source}")]
     Read {
         /// The path as given.
         path: String,
@@ -123,8 +123,13 @@ pub enum PrincipalsError {
         source: std::io::Error,
     },
     /// The file's content is wrong; all that is.
-    #[error("{0}")]
-    Content(Problems),
+    #[error("--principals {path}:\n{problems}")]
+    Content {
+        /// The path as given.
+        path: String,
+        /// Every problem.
+        problems: Problems,
+    },
 }
 
 impl Principals {
@@ -177,9 +182,9 @@ impl Principals {
     /// [`PrincipalsError`]: unreadable, or every problem of its content (unknown, missing, repeated or mistyped members,
     /// names and access keys that occur twice).
     pub fn from_file(path: &Path) -> Result<Self, PrincipalsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| PrincipalsError::Read { path: path.display().to_string(), source })?;
-        Self::parse(&text).map_err(PrincipalsError::Content)
+        let shown = || path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| PrincipalsError::Read { path: shown(), source })?;
+        Self::parse(&text).map_err(|problems| PrincipalsError::Content { path: shown(), problems })
     }
 
     /// As [`Principals::from_file`], from text.

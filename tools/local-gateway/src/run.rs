@@ -42,10 +42,12 @@ pub enum RunError {
     #[error(transparent)]
     Principals(#[from] PrincipalsError),
     /// A file or directory named on the command line.
-    #[error("{flag} {path}: {source}")]
+    #[error("{flag} {path}: expected {expected}, found: {source}")]
     Path {
         /// Which flag.
         flag: &'static str,
+        /// What it has to name.
+        expected: &'static str,
         /// The path as given.
         path: String,
         /// The operating system's reason.
@@ -175,7 +177,10 @@ pub async fn start(options: &Options, around: &Surroundings) -> Result<Running, 
     let mapping = options.mapping.as_deref().map(readable).transpose()?;
     let recorder = match &options.record {
         None => None,
-        Some(path) => Some(Recorder::new(path.clone()).map_err(|source| path_error("--record", path, source))?),
+        Some(path) => Some(
+            Recorder::new(path.clone())
+                .map_err(|source| path_error("--record", "a directory to write to", path, source))?,
+        ),
     };
     // First, since the functions are told the URL, and since a taken port should not cost a build.
     let (listener, address) =
@@ -250,11 +255,11 @@ async fn start_functions(
 /// The absolute path of a mapping file, told before anything is built that it cannot be read.
 fn readable(path: &Path) -> Result<PathBuf, RunError> {
     let absolute = std::fs::File::open(path).and_then(|_| std::path::absolute(path));
-    absolute.map_err(|source| path_error("--mapping", path, source))
+    absolute.map_err(|source| path_error("--mapping", "a readable file", path, source))
 }
 
-fn path_error(flag: &'static str, path: &Path, source: std::io::Error) -> RunError {
-    RunError::Path { flag, path: path.display().to_string(), source }
+fn path_error(flag: &'static str, expected: &'static str, path: &Path, source: std::io::Error) -> RunError {
+    RunError::Path { flag, expected, path: path.display().to_string(), source }
 }
 
 /// Runs until SIGINT, SIGTERM or SIGHUP: starts, says on `stdout` that it is ready, serves, ends every child.
