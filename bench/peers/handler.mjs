@@ -32,9 +32,9 @@ async function load() {
     read(env.JWKS ?? `ssm:${env.JWKS_SSM_PARAM}`),
     read(env.RULES),
   ])
-  const now = new Date().toISOString()
-  const signing = JSON.parse(ring).keys.filter((key) => key.signs_from && key.signs_from <= now)
-  const active = signing.sort((a, b) => (a.signs_from < b.signs_from ? 1 : -1))[0]
+  const since = (key) => Date.parse(key.signs_from)
+  const signing = JSON.parse(ring).keys.filter((key) => key.signs_from && since(key) <= Date.now())
+  const active = signing.sort((a, b) => since(b) - since(a))[0]
   if (!JSON.parse(published).keys.some((key) => key.kid === active.kid)) throw new Error('the signing key is not published')
   const key = createPrivateKey({ key: Buffer.from(active.private.pkcs8, 'base64'), format: 'der', type: 'pkcs8' })
   return { kid: active.kid, alg: active.alg, key, rules: JSON.parse(rules) }

@@ -12,8 +12,7 @@ algorithm, claims = task["algorithm"], task["claims"]
 private = load_pem_private_key(task["pem"].encode(), None)
 public = private.public_key()
 headers = {"kid": task["kid"]}
-# `now` is fixed in the task, so the two checks that read the clock are done by hand below: the same work.
-options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+REQUIRED = {"require": ["exp"]}
 print(json.dumps({"ready": True}), flush=True)
 
 
@@ -22,8 +21,7 @@ def encode():
 
 
 def verify():
-    found = jwt.decode(task["token"], public, algorithms=[algorithm], audience=task["audience"], issuer=task["issuer"], options=options)
-    assert found["nbf"] <= task["now"] < found["exp"]
+    return jwt.decode(task["token"], public, algorithms=[algorithm], audience=task["audience"], issuer=task["issuer"], options=REQUIRED, leeway=60)["sub"]
 
 
 for line in sys.stdin:

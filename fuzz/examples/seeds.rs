@@ -67,7 +67,12 @@ fn key_sets(corpus: &Path, now: Timestamp) -> Result<(), Box<dyn Error>> {
     }
     write(corpus, "jwks", "stored-es384-ps256.json", value.to_string())?;
     write(corpus, "jwks", "refused-private-member.json", r#"{"keys":[{"kty":"oct","K":"AAAA"}]}"#)?;
-    write(corpus, "jwks", "refused-several.json", r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"},7],"more":1}"#)
+    write(
+        corpus,
+        "jwks",
+        "refused-several.json",
+        r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"},7],"more":1}"#,
+    )
 }
 
 fn rings(corpus: &Path, now: Timestamp) -> Result<(), Box<dyn Error>> {

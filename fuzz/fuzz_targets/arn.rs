@@ -17,8 +17,13 @@ fuzz_target!(|text: &str| {
             let account = Some(arn.account());
             for sso_path in [SsoPath::Enforced, SsoPath::Unproven] {
                 for caller in callers(text, &arn) {
-                    let identity =
-                        CallerIdentity { user_arn: text, account_id: account, caller: Some(&caller), user: None, sso_path };
+                    let identity = CallerIdentity {
+                        user_arn: text,
+                        account_id: account,
+                        caller: Some(&caller),
+                        user: None,
+                        sso_path,
+                    };
                     match Principal::from_caller(&identity) {
                         Ok(principal) => assert_eq!(principal.to_string(), text, "a principal is logged as its ARN"),
                         Err(error) => assert!(error.to_string().len() <= MAX_MESSAGE),

@@ -46,7 +46,10 @@ fn check(token: &str) -> Result<(), String> {
     let whole = verify(token, &KEYS, &expectation, *NOW);
     let parsed = Unverified::parse(token);
     if let Ok(unverified) = &parsed {
-        assert!(!format!("{unverified:?}").contains(token.rsplit('.').next().filter(|part| part.len() > 16).unwrap_or("\0")));
+        assert!(
+            !format!("{unverified:?}")
+                .contains(token.rsplit('.').next().filter(|part| part.len() > 16).unwrap_or("\0"))
+        );
     }
     let stepwise = parsed.and_then(|unverified| unverified.verify(&KEYS, &expectation, *NOW));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: the scripts in `tests/clients`, each around one published library.
+//! Clients that nobody here wrote: the scripts in `examples` and `tests/clients`, each around one published library.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,8 +16,15 @@ pub struct Script {
     _folder: Option<TempDir>,
 }
 
+/// Where the script `name` is.
+fn script(name: &str) -> PathBuf {
+    let folders = ["examples/python", "examples/node", "tests/clients"].map(|folder| workspace_root().join(folder));
+    let files = folders.map(|folder| folder.join(name));
+    files.iter().find(|file| file.is_file()).unwrap_or(&files[2]).clone()
+}
+
 impl Script {
-    /// `tests/clients/NAME`, which needs the Python module or Node package `library`. Without it, says that it is skipped.
+    /// The script `name`, which needs the Python module or Node package `library`. Without it, says that it is skipped.
     #[must_use]
     pub fn find(name: &str, library: &str) -> Option<Self> {
         let found = if name.ends_with(".mjs") { Self::node(name, library) } else { Self::python(name, library) };
@@ -43,7 +50,7 @@ impl Script {
         let program = tool("python3")?;
         let import = Command::new(&program).args(["-c", &format!("import {library}")]).stderr(Stdio::null()).status();
         let before = vec!["-W".to_owned(), "ignore".to_owned()];
-        let file = workspace_root().join("tests/clients").join(name);
+        let file = script(name);
         import.ok()?.success().then_some(Self { program, before, file, _folder: None })
     }
 
@@ -52,7 +59,7 @@ impl Script {
         let (program, packages) = (tool("node")?, node_modules(library)?);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);
-        std::fs::copy(workspace_root().join("tests/clients").join(name), &file).unwrap();
+        std::fs::copy(script(name), &file).unwrap();
         std::os::unix::fs::symlink(packages, folder.path().join("node_modules")).unwrap();
         Some(Self { program, before: Vec::new(), file, _folder: Some(folder) })
     }

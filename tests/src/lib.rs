@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: an issuer's documents in a folder, and API Gateway's events.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
+pub mod applied;
 pub mod clients;
 pub mod local;
 pub mod wire;

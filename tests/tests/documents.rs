@@ -13,11 +13,14 @@ use token_testkit::{Gateway, GatewayOptions, binaries, skipped, tool, workspace_
 /// Where the README says the gateway is.
 const README_URL: &str = "http://127.0.0.1:9000";
 
+/// The folders of `examples`.
+const EXAMPLES: [&str; 7] = ["", "curl/", "python/", "node/", "go/", "java/", "github-actions/"];
+
 fn read(path: &str) -> String {
     fs::read_to_string(workspace_root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The pages for people: the README and its neighbours, and all of docs/.
+/// The pages for people: the README and its neighbours, all of docs/, and the examples'.
 fn pages() -> Vec<String> {
     let root = workspace_root();
     let mut pages: Vec<String> =
@@ -30,6 +33,9 @@ fn pages() -> Vec<String> {
             .collect();
         found.sort();
         pages.extend(found);
+    }
+    for folder in EXAMPLES {
+        pages.push(format!("examples/{folder}README.md"));
     }
     pages
 }
@@ -67,7 +73,7 @@ impl Reader {
     fn new() -> Self {
         let gateway = Gateway::start(&GatewayOptions::default());
         let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(workspace_root().join("tests"), folder.path().join("tests")).unwrap();
+        std::os::unix::fs::symlink(workspace_root().join("examples"), folder.path().join("examples")).unwrap();
         let mut blocks = blocks(&read("README.md"));
         for block in &mut blocks {
             block.text = block.text.replace(README_URL, gateway.url());

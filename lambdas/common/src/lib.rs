@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lambda_runtime_api_client::{Client, body::Body};
 use serde_json::json;
-use token_aws::AwsClients;
+use token_aws::{AwsClients, KmsBudget};
 use token_issuance::{DocumentSource, Location};
 use token_shell::{LogLevel, Problems, Settings, Vars};
 use tracing::error;
@@ -64,7 +64,14 @@ impl<'a> Opener<'a> {
         opened.map_err(|problem| settings.note(format_args!("{name}: {problem}"))).ok()
     }
 
-    fn clients(&mut self, settings: &mut Settings<'_>) -> Option<AwsClients> {
+    /// The clients of AWS, if a document that was opened lives there.
+    #[must_use]
+    pub fn opened_clients(&self) -> Option<AwsClients> {
+        self.clients.as_ref().and_then(|clients| clients.as_ref().ok().cloned())
+    }
+
+    /// The clients of AWS, for what is no document; or nothing after noting why.
+    pub fn clients(&mut self, settings: &mut Settings<'_>) -> Option<AwsClients> {
         let vars = self.vars;
         self.clients
             .get_or_insert_with(|| {
@@ -111,6 +118,18 @@ pub fn seconds(
         return None;
     }
     Some(value)
+}
+
+/// `KMS_SIGNS_PER_SECOND`, what this process may ask of KMS, 20 when unset: times the number of processes it should stay
+/// below the account's quota.
+pub fn kms_budget(settings: &mut Settings<'_>) -> Option<Arc<KmsBudget>> {
+    let expected = "a whole number from 1 to 1000";
+    let rate = settings.parsed("KMS_SIGNS_PER_SECOND", expected, 20_u32)?;
+    if !(1..=1_000).contains(&rate) {
+        settings.problem("KMS_SIGNS_PER_SECOND", expected, &rate.to_string(), None);
+        return None;
+    }
+    Some(Arc::new(KmsBudget::new(rate)))
 }
 
 /// Reports a failed init: one log line per problem, the Runtime API's init error with all of them, and the exit code for

@@ -147,7 +147,11 @@ impl App {
     fn issuer(config: &Config) -> Option<TokenIssuer> {
         let refresh_s = config.refresh_s?;
         let (ring, published) = (config.ring.clone()?, config.published.clone()?);
-        let keys = Arc::new(Refreshing::new(KeyLoader::new(ring, published), refresh_s));
+        let mut loader = KeyLoader::new(ring, published);
+        if let Some(signers) = &config.signers {
+            loader = loader.with_signers(Arc::clone(signers));
+        }
+        let keys = Arc::new(Refreshing::new(loader, refresh_s));
         let mapping =
             MappingLoader::new(config.mapping.clone()?, Arc::clone(&keys), config.audience.clone(), config.sso_path);
         Some(TokenIssuer::new(config.issuer.clone()?, keys, Refreshing::new(mapping, refresh_s)))

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use lambda_common::{Opener, log_level, one_of, seconds};
+use lambda_common::{Opener, kms_budget, log_level, one_of, seconds};
+use token_aws::KmsKeys;
 use token_claims::SsoPath;
 use token_http::{is_issuer, is_organization_id};
-use token_issuance::DocumentSource;
+use token_issuance::{DocumentSource, SignerSource};
 use token_shell::{LogLevel, Problems, Settings, Vars};
 
 /// The longest time, in seconds, that keys and mapping are used without a look at their store: contracts say five minutes,
@@ -26,11 +27,12 @@ pub struct Config {
     pub(crate) api_id: Option<String>,
     pub(crate) stage: Option<String>,
     pub(crate) refresh_s: Option<u64>,
+    pub(crate) signers: Option<Arc<dyn SignerSource>>,
 }
 
 impl Config {
     /// Reads `JWT_ISSUER_URL`, `KEY_RING` or `SIGNING_KEY_SECRET_ARN`, `JWKS` or `JWKS_SSM_PARAM`, `MAPPING`, `AUDIENCE`,
-    /// `ORGANIZATION_ID`, `SSO_PATH_ENFORCED`, `API_ID`, `STAGE`, `REFRESH_SECONDS` and `LOG_LEVEL`, and opens the documents
+    /// `ORGANIZATION_ID`, `SSO_PATH_ENFORCED`, `API_ID`, `STAGE`, `REFRESH_SECONDS`, `KMS_SIGNS_PER_SECOND` and `LOG_LEVEL`, and opens the documents
     /// (without reading them). Everything wrong is added to `problems`.
     pub fn read(vars: &dyn Vars, problems: &mut Problems) -> Self {
         let mut opener = Opener::new(vars);
@@ -64,7 +66,11 @@ impl Config {
             Some(true) => SsoPath::Enforced,
             Some(false) | None => SsoPath::Unproven,
         };
+        // Keys in KMS can only be where a document of ours is in AWS.
+        let signers = opener.opened_clients().zip(kms_budget(settings));
+        let signers = signers.map(|(clients, budget)| Arc::new(KmsKeys::new(clients, budget)) as Arc<dyn SignerSource>);
         Self {
+            signers,
             log_level: log_level(settings),
             issuer,
             ring,

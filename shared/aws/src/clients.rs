@@ -46,7 +46,7 @@ impl Default for Bounds {
     }
 }
 
-/// Secrets Manager and SSM, ready to call. Cheap to clone; build one per process, so that connections are reused.
+/// KMS, Secrets Manager and SSM, ready to call. Cheap to clone; build one per process, so that connections are reused.
 #[derive(Clone)]
 pub struct AwsClients {
     inner: Arc<Inner>,
@@ -54,6 +54,7 @@ pub struct AwsClients {
 
 struct Inner {
     region: String,
+    kms: aws_sdk_kms::Client,
     secrets_manager: aws_sdk_secretsmanager::Client,
     ssm: aws_sdk_ssm::Client,
 }
@@ -62,7 +63,7 @@ impl AwsClients {
     /// Clients as the environment describes them, with the default [`Bounds`].
     ///
     /// Read are `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` (all set by Lambda),
-    /// `AWS_ENDPOINT_URL` with its forms `…_SECRETS_MANAGER` and `…_SSM`, `AWS_CA_BUNDLE`, `AWS_USE_FIPS_ENDPOINT` and
+    /// `AWS_ENDPOINT_URL` with its forms `…_KMS`, `…_SECRETS_MANAGER` and `…_SSM`, `AWS_CA_BUNDLE`, `AWS_USE_FIPS_ENDPOINT` and
     /// `AWS_USE_DUALSTACK_ENDPOINT`. Nothing else decides: no profile files, no instance metadata, no proxy variables.
     /// No call is made.
     ///
@@ -80,6 +81,8 @@ impl AwsClients {
         let config = Config::from_vars(vars)?;
         let sdk = sdk_config(&config, bounds)?;
 
+        let mut kms = aws_sdk_kms::config::Builder::from(&sdk);
+        kms.set_endpoint_url(config.kms.map(|endpoint| endpoint.url));
         let mut secrets_manager = aws_sdk_secretsmanager::config::Builder::from(&sdk);
         secrets_manager.set_endpoint_url(config.secrets_manager.map(|endpoint| endpoint.url));
         let mut ssm = aws_sdk_ssm::config::Builder::from(&sdk);
@@ -87,6 +90,7 @@ impl AwsClients {
 
         let inner = Inner {
             region: config.region,
+            kms: aws_sdk_kms::Client::from_conf(kms.build()),
             secrets_manager: aws_sdk_secretsmanager::Client::from_conf(secrets_manager.build()),
             ssm: aws_sdk_ssm::Client::from_conf(ssm.build()),
         };
@@ -131,6 +135,10 @@ impl AwsClients {
         &self.inner.region
     }
 
+    pub(crate) fn kms(&self) -> &aws_sdk_kms::Client {
+        &self.inner.kms
+    }
+
     pub(crate) fn secrets_manager(&self) -> &aws_sdk_secretsmanager::Client {
         &self.inner.secrets_manager
     }
@@ -146,7 +154,7 @@ impl fmt::Debug for AwsClients {
     }
 }
 
-/// What both clients share. Built by hand and not by `aws_config`'s loader, which would look for profile files.
+/// What the clients share. Built by hand and not by `aws_config`'s loader, which would look for profile files.
 fn sdk_config(config: &Config, bounds: Bounds) -> Result<SdkConfig, AwsConfigError> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(bounds.connect)
@@ -175,10 +183,10 @@ fn sdk_config(config: &Config, bounds: Bounds) -> Result<SdkConfig, AwsConfigErr
     Ok(sdk)
 }
 
-/// One HTTP client for both services, hence one connection pool.
+/// One HTTP client for all services, hence one connection pool.
 fn http_client(config: &Config) -> Result<SharedHttpClient, AwsConfigError> {
     let in_clear = |endpoint: &Option<Endpoint>| endpoint.as_ref().is_some_and(|endpoint| endpoint.in_clear);
-    if in_clear(&config.secrets_manager) && in_clear(&config.ssm) {
+    if in_clear(&config.kms) && in_clear(&config.secrets_manager) && in_clear(&config.ssm) {
         // An emulator on loopback: no roots are parsed for nothing.
         return Ok(HttpClientBuilder::new().build_http());
     }

@@ -13,6 +13,7 @@ use crate::roots::TrustRoots;
 pub(crate) struct Config {
     pub(crate) region: String,
     pub(crate) credentials: Credentials,
+    pub(crate) kms: Option<Endpoint>,
     pub(crate) secrets_manager: Option<Endpoint>,
     pub(crate) ssm: Option<Endpoint>,
     pub(crate) use_fips: bool,
@@ -72,7 +73,7 @@ impl Config {
             };
             value.and_then(|value| match endpoint(name, value) {
                 Ok(endpoint) => Some(endpoint),
-                // Both services share the general variable: say it once.
+                // All services share the general variable: say it once.
                 Err(problem) => {
                     if !problems.contains(&problem) {
                         problems.push(problem);
@@ -81,6 +82,7 @@ impl Config {
                 }
             })
         };
+        let kms = endpoint("KMS");
         let secrets_manager = endpoint("SECRETS_MANAGER");
         let ssm = endpoint("SSM");
         let mut noted = |result: Result<_, String>| result.map_err(|problem| problems.push(problem)).ok();
@@ -96,7 +98,7 @@ impl Config {
                 if problems.is_empty() =>
             {
                 let credentials = Credentials::new(key, secret, get("AWS_SESSION_TOKEN"), None, "environment");
-                Ok(Self { region, credentials, secrets_manager, ssm, use_fips, use_dual_stack, roots })
+                Ok(Self { region, credentials, kms, secrets_manager, ssm, use_fips, use_dual_stack, roots })
             }
             _ => Err(AwsConfigError { problems }),
         }

@@ -127,7 +127,9 @@ pub enum WriteError {
 /// The code decides; the status only where AWS has no code we know.
 fn kind_of(code: &str, status: u16) -> FaultKind {
     match code {
-        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => FaultKind::NotFound,
+        "NotFoundException" | "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => {
+            FaultKind::NotFound
+        }
         "AccessDenied"
         | "AccessDeniedException"
         | "DecryptionFailure"
@@ -158,7 +160,13 @@ fn kind_of(code: &str, status: u16) -> FaultKind {
         | "TooManyUpdates" => FaultKind::Throttled,
         // What Secrets Manager answers for a secret that is marked for deletion, and both services for a name or a value
         // that they do not accept.
-        "InvalidParameterException" | "InvalidRequestException" | "ValidationException" => FaultKind::Malformed,
+        // What KMS answers for a key that is disabled, to be deleted, or of another kind.
+        "DisabledException"
+        | "InvalidKeyUsageException"
+        | "KMSInvalidStateException"
+        | "InvalidParameterException"
+        | "InvalidRequestException"
+        | "ValidationException" => FaultKind::Malformed,
         _ => match status {
             401 | 403 => FaultKind::Denied,
             429 => FaultKind::Throttled,

@@ -1,9 +1,10 @@
-//! Adapters to AWS Secrets Manager and SSM Parameter Store: documents to read, and the stores that a rotation changes.
+//! Adapters to AWS Secrets Manager, SSM Parameter Store and KMS: documents to read, the stores that a rotation changes,
+//! and keys that sign elsewhere.
 //!
 //! What it is: [`AwsClients`], built once per process from the variables that Lambda sets, and two implementations of
 //! [`token_issuance::DocumentSource`]: [`SecretDocument`] and [`ParameterDocument`]. Beside them the two writers that
 //! create what the readers read, and the ports of a rotation ([`token_issuance::rotation`]): [`SecretsManagerVersions`]
-//! and [`SsmPublishedStore`]. What it is not: a cache (the reader above decides how long a document may be used), a
+//! and [`SsmPublishedStore`]; and keys whose private half never leaves AWS KMS ([`KmsKeys`], [`KmsKeyMaker`]). What it is not: a cache (the reader above decides how long a document may be used), a
 //! credential chain (no instance metadata, no profile files, no SSO: in a Lambda they only cost time and widen what can
 //! choose our identity), a SigV4 client.
 //!
@@ -36,6 +37,7 @@
 mod clients;
 mod config;
 mod fault;
+mod kms;
 mod names;
 mod parameter;
 mod published;
@@ -46,6 +48,7 @@ mod versions;
 pub use clients::{AwsClients, Bounds};
 pub use config::AwsConfigError;
 pub use fault::WriteError;
+pub use kms::{KmsBudget, KmsKeyMaker, KmsKeys, KmsSigner};
 pub use names::NameError;
 pub use parameter::{MAX_PARAMETER_BYTES, ParameterDocument, ParameterKind};
 pub use published::SsmPublishedStore;

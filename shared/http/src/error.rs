@@ -3,6 +3,7 @@
 use http::StatusCode;
 use token_claims::Refusal;
 use token_issuance::IssueError;
+use token_jose::SignError;
 
 /// An error in the form of RFC 6749 section 5.2: a status, a code and a text for the caller. What the log needs is in the
 /// error it was made from.
@@ -70,6 +71,14 @@ impl OAuthError {
     /// 415.
     pub fn unsupported_media_type(description: impl AsRef<str>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", description)
+    }
+
+    /// 429 `temporarily_unavailable` with `Retry-After`: the budget of signatures is spent.
+    #[must_use]
+    pub fn too_many_requests(retry_after_s: u64) -> Self {
+        let description = "too many tokens are asked for at once; hint: ask again after the pause";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", description);
+        Self { retry_after_s: Some(retry_after_s.max(1)), ..error }
     }
 
     /// 503 `temporarily_unavailable` with `Retry-After`: our own trouble is never 401, on which clients throw tokens away.
@@ -144,6 +153,7 @@ impl From<&IssueError> for OAuthError {
                 format!("the issuer cannot read what it needs to decide ({}); hint: ask again", error.code()),
                 retry_after_s,
             ),
+            IssueError::Sign(SignError::Throttled { .. }) => Self::too_many_requests(retry_after_s),
             IssueError::Claims(_)
             | IssueError::SelfCheck(_)
             | IssueError::Sign(_)
@@ -152,5 +162,19 @@ impl From<&IssueError> for OAuthError {
                 retry_after_s,
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spent_signing_budget_is_429_and_other_trouble_503() {
+        let spent = OAuthError::from(&IssueError::Sign(SignError::Throttled { retry_after_s: 1 }));
+        assert_eq!((spent.status(), spent.retry_after_s()), (StatusCode::TOO_MANY_REQUESTS, Some(1)));
+        let failed = OAuthError::from(&IssueError::Sign(SignError::Failed));
+        assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(failed.retry_after_s().is_some());
     }
 }

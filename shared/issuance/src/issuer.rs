@@ -126,12 +126,15 @@ impl IssueError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Claims(_) => "claims",
-            Self::NoSigningKey(NoSigningKey::Unpublished { .. }) => "key_unpublished",
+            Self::NoSigningKey(
+                NoSigningKey::Unpublished { .. } | NoSigningKey::Leaving { .. } | NoSigningKey::Republished { .. },
+            ) => "key_unpublished",
             Self::NoSigningKey(_) => "no_signing_key",
             Self::NotUsable(not_usable) if not_usable.what == "mapping" => "mapping_unavailable",
             Self::NotUsable(_) => "keys_unavailable",
             Self::Refused { refusal, .. } => refusal.code(),
             Self::SelfCheck(_) => "self_check",
+            Self::Sign(SignError::Throttled { .. }) => "sign_throttled",
             Self::Sign(_) => "sign",
             Self::UnknownAlgorithm(_) => "unknown_algorithm",
         }
@@ -143,6 +146,7 @@ impl IssueError {
         match self {
             Self::Refused { .. } => None,
             Self::NotUsable(not_usable) => Some(not_usable.retry_after_s),
+            Self::Sign(SignError::Throttled { retry_after_s }) => Some(*retry_after_s),
             Self::Claims(_)
             | Self::NoSigningKey(_)
             | Self::SelfCheck(_)

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, KeyVersion};
+use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, KeyVersion, RING_AGE_S};
 
 use crate::document::DocumentSource;
 use crate::refreshing::{Load, LoadError};
+use crate::signers::{self, SignerSource};
 
 /// A key ring and the published key set as they were at one moment.
 #[derive(Debug)]
@@ -21,6 +22,17 @@ pub struct Keys {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoSigningKey {
+    /// The key goes from the published set before a token of it would be dead: the ring is older than the published set, as
+    /// after a rollback.
+    #[error(
+        "key {kid} leaves the published key set at {not_after}, before its next token is dead; hint: the ring is older than the key set; rotate"
+    )]
+    Leaving {
+        /// The key.
+        kid: String,
+        /// When it goes.
+        not_after: Timestamp,
+    },
     /// The ring's retention does not cover the lifetime: the token could outlive its key.
     #[error(
         "the ring covers tokens of at most {covered_s} s, and the mapping grants {granted_s} s; hint: lower max_ttl, or raise the ring's max_token_ttl and retention"
@@ -42,6 +54,15 @@ pub enum NoSigningKey {
     NoPrivateHalf {
         /// The key.
         kid: String,
+    },
+    /// The key was gone from the published set and is back, as after a rollback: verifiers that cached the set between do
+    /// not know it.
+    #[error("key {kid} is published again since {published_at}, and verifiers may not have seen it; hint: rotate")]
+    Republished {
+        /// The key.
+        kid: String,
+        /// Since when.
+        published_at: Timestamp,
     },
     /// Verifiers do not see the key: signing with it would make tokens that nobody accepts.
     #[error("key {kid} should sign, but is not in the published key set; hint: publish the ring's public halves first")]
@@ -73,7 +94,8 @@ impl Keys {
     /// The key that signs at `now`, with the set to verify against.
     ///
     /// **Invariant:** a key signs only if its kid and its exact public half are in the published set and not past their
-    /// `not_after`.
+    /// `not_after`; and only while the set keeps it until its longest token is dead, and has had it for the lead if it was
+    /// ever gone.
     ///
     /// # Errors
     /// [`NoSigningKey`] when no key of the algorithm is active, or the active one is not published or not usable here.
@@ -83,11 +105,39 @@ impl Keys {
         if !live.contains(key.public_key()) {
             return Err(NoSigningKey::Unpublished { kid: key.kid().to_string() });
         }
+        self.check_publication(key, &live, now)?;
         if key.signer().is_none() {
             return Err(NoSigningKey::NoPrivateHalf { kid: key.kid().to_string() });
         }
         Ok((key, live))
     }
+
+    /// What a ring that is older than the published set, as after a rollback, must not do: sign tokens that outlive their
+    /// key's publication, or with a key that verifiers may meanwhile have seen go.
+    fn check_publication(&self, key: &KeyVersion, live: &KeySet, now: Timestamp) -> Result<(), NoSigningKey> {
+        let Some(entry) = live.entry(key.kid()) else { return Ok(()) };
+        let kid = key.kid().to_string();
+        let policy = self.ring.policy();
+        if let Some(not_after) = entry.not_after.filter(|end| after(now, policy.after_signing_s()) > *end) {
+            return Err(NoSigningKey::Leaving { kid, not_after });
+        }
+        // The first keys sign as soon as they are published, and so does an emergency's; a set that was lost is published
+        // again as a whole. Only a key that is younger in the set than it signs, and than others, was gone.
+        if let (Some(published_at), Some(signs_from)) = (entry.published_at, key.signs_from())
+            && after(signs_from, 2 * RING_AGE_S) < published_at
+            && live.entries().any(|other| other.published_at.is_none_or(|since| since < published_at))
+            && now < after(published_at, policy.lead_s)
+        {
+            return Err(NoSigningKey::Republished { kid, published_at });
+        }
+        Ok(())
+    }
+}
+
+/// `seconds` after `time`; the end of time rather than an overflow.
+fn after(time: Timestamp, seconds: u64) -> Timestamp {
+    let seconds = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    time.checked_add(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// Reads [`Keys`] from the ring's and the published set's documents.
@@ -95,13 +145,21 @@ impl Keys {
 pub struct KeyLoader {
     ring: Arc<dyn DocumentSource>,
     published: Arc<dyn DocumentSource>,
+    signers: Option<Arc<dyn SignerSource>>,
 }
 
 impl KeyLoader {
     /// A reader of these two documents.
     #[must_use]
     pub fn new(ring: Arc<dyn DocumentSource>, published: Arc<dyn DocumentSource>) -> Self {
-        Self { ring, published }
+        Self { ring, published, signers: None }
+    }
+
+    /// The same, with who reaches private halves that are not in the ring. Without one, such a key cannot sign.
+    #[must_use]
+    pub fn with_signers(mut self, signers: Arc<dyn SignerSource>) -> Self {
+        self.signers = Some(signers);
+        self
     }
 }
 
@@ -119,7 +177,7 @@ impl Load for KeyLoader {
         let published = published.map_err(LoadError::from).and_then(|document| {
             KeySet::parse(document.bytes()).map_err(|problems| invalid(&*self.published, &problems))
         });
-        let ((ring, ring_version), published) = match (ring, published) {
+        let ((mut ring, ring_version), published) = match (ring, published) {
             (Ok(ring), Ok(published)) => (ring, published),
             (Err(ring), Err(published)) => return Err(both(ring, published)),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
@@ -127,6 +185,9 @@ impl Load for KeyLoader {
         // A withdrawal made this ring void: a ring read before it is no better.
         ring.permitted_by(&published)
             .map_err(|problem| LoadError::Poisoned(format!("{}: {problem}", self.ring.describe())))?;
+        if let Some(signers) = &self.signers {
+            signers::attach(&mut ring, signers.as_ref()).await?;
+        }
         Ok(Keys { ring, published, ring_version })
     }
 

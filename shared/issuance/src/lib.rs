@@ -16,6 +16,7 @@ mod location;
 mod mapping;
 mod refreshing;
 pub mod rotation;
+mod signers;
 
 pub use document::{Document, DocumentSource, FileDocument, InlineDocument, MAX_DOCUMENT_BYTES, SourceError};
 pub use issuer::{Gauges, IssuanceRecord, IssueError, IssuedToken, Stamp, TokenIssuer};
@@ -23,3 +24,4 @@ pub use keys::{KeyLoader, Keys, NoSigningKey, PublishedLoader};
 pub use location::{Location, LocationError};
 pub use mapping::{Mapping, MappingLoader};
 pub use refreshing::{Current, Load, LoadError, NotUsable, Refreshing};
+pub use signers::SignerSource;

@@ -2,6 +2,7 @@
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
 
 /// Splits one element of type `tag` off `der`: `(contents, rest)`. Definite, shortest lengths below 64 KiB only.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
@@ -32,6 +33,15 @@ pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((unsigned(n)?, unsigned(e)?))
 }
 
+/// The key bytes of a `SubjectPublicKeyInfo` (RFC 5280 section 4.1) whose `AlgorithmIdentifier` is exactly `identifier`.
+pub(crate) fn spki_key<'a>(der: &'a [u8], identifier: &[u8]) -> Option<&'a [u8]> {
+    let (fields, []) = element(der, SEQUENCE)? else { return None };
+    let (found, fields) = element(fields, SEQUENCE)?;
+    let (bits, []) = element(fields, BIT_STRING)? else { return None };
+    let (unused, key) = bits.split_first()?;
+    (found == identifier && *unused == 0).then_some(key)
+}
+
 /// A positive INTEGER's magnitude: one leading zero is allowed exactly when the next byte has its high bit set.
 fn unsigned(integer: &[u8]) -> Option<&[u8]> {
     match integer {
@@ -44,6 +54,22 @@ fn unsigned(integer: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_public_key_info_is_exactly_of_the_algorithm() {
+        let der = [0x30, 10, 0x30, 3, 6, 1, 42, 3, 3, 0, 7, 8];
+        assert_eq!(spki_key(&der, &[6, 1, 42]), Some(&[7_u8, 8][..]));
+        assert_eq!(spki_key(&der, &[6, 1, 43]), None, "another algorithm");
+        for (wrong, why) in [
+            (&[0x30, 10, 0x30, 3, 6, 1, 42, 3, 3, 0, 7, 8, 0][..], "trailing"),
+            (&[0x30, 10, 0x30, 3, 6, 1, 42, 3, 3, 1, 7, 8], "unused bits"),
+            (&[0x30, 10, 0x30, 3, 6, 1, 42, 4, 3, 0, 7, 8], "no bit string"),
+            (&[0x30, 7, 0x30, 3, 6, 1, 42, 3, 0], "no bits"),
+            (&[0x30, 11, 0x30, 3, 6, 1, 42, 3, 3, 0, 7, 8, 5], "another field"),
+        ] {
+            assert_eq!(spki_key(wrong, &[6, 1, 42]), None, "{why}");
+        }
+    }
 
     #[test]
     fn reads_both_integers_and_nothing_loose() {

@@ -19,6 +19,16 @@ pub const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", 
 /// Smallest and largest RSA modulus, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// `rsaEncryption` with its NULL (RFC 3279 section 2.3.1), as the contents of an `AlgorithmIdentifier`.
+const RSA_IDENTIFIER: [u8; 13] = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+
+/// `id-ecPublicKey` on `secp256r1` (RFC 5480 section 2.1.1).
+const P256_IDENTIFIER: [u8; 19] =
+    [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+
+/// `id-ecPublicKey` on `secp384r1`.
+const P384_IDENTIFIER: [u8; 16] = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 5, 0x2b, 0x81, 4, 0, 0x22];
+
 /// Why a key was not accepted. Messages never contain private key material.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -158,6 +168,26 @@ impl PublicKey {
             None => Ok(key),
             Some(Value::String(kid)) if kid == key.kid().as_str() => Ok(key),
             other => Err(wrong("kid", &format!("this key's RFC 7638 thumbprint \"{}\"", key.kid()), other)),
+        }
+    }
+
+    /// Reads a DER `SubjectPublicKeyInfo` (RFC 5280 section 4.1), the form in which a KMS hands out a public key, for the
+    /// use with `algorithm`.
+    ///
+    /// # Errors
+    /// When the DER is no key of that algorithm's type and curve, in exactly the form of RFC 3279 and RFC 5480, or for the
+    /// reasons of [`PublicKey::from_jwk`]. Ed25519 is not read.
+    pub fn from_spki(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        let (identifier, expected): (&[u8], _) = match algorithm {
+            Algorithm::Rs256 | Algorithm::Ps256 => (&RSA_IDENTIFIER, "an RSA SubjectPublicKeyInfo"),
+            Algorithm::Es256 => (&P256_IDENTIFIER, "a P-256 SubjectPublicKeyInfo"),
+            Algorithm::Es384 => (&P384_IDENTIFIER, "a P-384 SubjectPublicKeyInfo"),
+            Algorithm::EdDsa => return Err(wrong("kty", "a key of another algorithm than EdDSA", None)),
+        };
+        let key = crate::der::spki_key(der, identifier).ok_or_else(|| wrong("kty", expected, None))?;
+        match algorithm {
+            Algorithm::Rs256 | Algorithm::Ps256 => Self::from_rsa_der(algorithm, key),
+            _ => Self::from_ec_point(algorithm, key),
         }
     }
 

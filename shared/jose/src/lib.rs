@@ -5,6 +5,7 @@
 //! | [`Signer`], [`LocalSigner`] | one key version that can sign, and the one whose private half is in this process |
 //! | [`PublicKey`], [`Kid`] | a verifying key of exactly one algorithm, named by its RFC 7638 thumbprint |
 //! | [`KeyRing`] | all key versions of an issuer: which signs from when, and which have been withdrawn |
+//! | [`RotationPlan`] | whether a ring's times are safe with the verifiers out there, and the life of a key under them |
 //! | [`KeySet`] | the public keys that verifiers get: a JWKS document, with bookkeeping in the stored form |
 //! | [`sign_compact`] → [`CompactJws`] | claims to a token, header exactly `typ`, `alg`, `kid` |
 //! | [`Unverified`] → [`verify`] → [`Verified`] | a token from anywhere to claims that may be believed |
@@ -64,7 +65,8 @@ pub use keyset::{KeySet, KeySetError, PublishedKey};
 pub use kid::{Kid, KidError};
 pub use problem::{Problem, Problems};
 pub use ring::{
-    KeyRing, KeyVersion, LEEWAY_S, PrivateLocation, RING_AGE_S, RingError, RingPolicy, Withdrawal, Withdrawn,
+    Door, KeyRing, KeyVersion, LEEWAY_S, Margin, Moment, PrivateLocation, RING_AGE_S, ROTATION_STEP_S, RingError,
+    RingPolicy, RotationPlan, UnknownKid, Verifier, Withdrawal, Withdrawn,
 };
 pub use signer::{LocalSigner, SignError, Signer};
-pub use text::{base64url, sha256, sha256_hex};
+pub use text::{base64url, sha256, sha256_hex, sha384};

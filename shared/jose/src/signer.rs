@@ -61,6 +61,12 @@ pub enum SignError {
         /// The length returned.
         found: usize,
     },
+    /// A remote signer's budget is spent, here or there: ask again after a pause.
+    #[error("expected a signature, found the signer's budget spent; hint: ask again after {retry_after_s} s")]
+    Throttled {
+        /// Seconds after which it is worth asking again.
+        retry_after_s: u64,
+    },
     /// The `typ` cannot stand in a header.
     #[error("expected typ to be a media type name of 1 to 64 characters (RFC 7515 section 4.1.9), found another")]
     Typ,

@@ -20,6 +20,16 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
+/// The SHA-384 digest of `bytes`.
+#[must_use]
+pub fn sha384(bytes: &[u8]) -> [u8; 48] {
+    let mut out = [0; 48];
+    for (to, from) in out.iter_mut().zip(digest::digest(&digest::SHA384, bytes).as_ref()) {
+        *to = *from;
+    }
+    out
+}
+
 /// The SHA-256 digest of `bytes` as 64 lower-case hexadecimal digits: what logs and records say instead of a token.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {

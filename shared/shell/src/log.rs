@@ -45,10 +45,11 @@ pub fn start_json_log(level: LogLevel) {
 }
 
 /// The crates whose messages are known to hold no secret, and the decision log.
-const OWN_TARGETS: [&str; 9] = [
+const OWN_TARGETS: [&str; 10] = [
     "decision",
     "jwks",
     "jwt_issuer",
+    "key_rotation",
     "lambda_common",
     "local_gateway",
     "token_aws",

@@ -1,9 +1,13 @@
 //! Suites that every adapter of a port runs, so that the in-memory version and the real ones promise the same.
 
+mod rotation;
+
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use token_issuance::{DocumentSource, SourceError};
+
+pub use rotation::{PublishedFixture, SecretFixture, published_store, secret_versions};
 
 /// What stands in every document of the suite, and may stand in no message.
 const CANARY: &str = "canary-51d0c1f7-must-never-be-shown";

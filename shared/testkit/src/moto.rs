@@ -28,7 +28,24 @@ impl Moto {
     /// When moto is on this machine and does not answer within a minute.
     #[must_use]
     pub fn start() -> Option<Self> {
-        Self::start_with(None)
+        let program = moto_server()?;
+        Self::serve(&|| Command::new(&program), None)
+    }
+
+    /// Starts the server that `script` (Python) is, with this environment beside the test's own, or says that the test is
+    /// skipped. It takes moto's own arguments and runs where moto is installed.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_script(script: &Path, environment: &[(&str, &Path)]) -> Option<Self> {
+        let python = moto_server()?.with_file_name("python");
+        let server = || {
+            let mut command = Command::new(&python);
+            command.arg(script).envs(environment.iter().copied());
+            command
+        };
+        Self::serve(&server, None)
     }
 
     /// Starts one that speaks TLS, with a certificate of a CA of its own, which [`environment`](Self::environment) trusts;
@@ -42,18 +59,15 @@ impl Moto {
             skipped("openssl");
             return None;
         };
-        Self::start_with(Some(Certificates::make(&openssl)))
+        let program = moto_server()?;
+        Self::serve(&|| Command::new(&program), Some(Certificates::make(&openssl)))
     }
 
-    fn start_with(tls: Option<Certificates>) -> Option<Self> {
-        let Some(program) = tool("moto_server") else {
-            skipped("moto");
-            return None;
-        };
+    fn serve(server: &dyn Fn() -> Command, tls: Option<Certificates>) -> Option<Self> {
         // The port may be taken between asking and binding: then moto ends at once, and another port is tried.
         for _ in 0..3 {
             let port = free_port();
-            let mut command = Command::new(&program);
+            let mut command = server();
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
             if let Some(tls) = &tls {
                 command.arg("-c").arg(tls.path("leaf.pem")).arg("-k").arg(tls.path("leaf.key"));
@@ -104,6 +118,14 @@ impl Moto {
     pub fn kill(&mut self) {
         self.process.kill();
     }
+}
+
+fn moto_server() -> Option<PathBuf> {
+    let program = tool("moto_server");
+    if program.is_none() {
+        skipped("moto");
+    }
+    program
 }
 
 /// What Lambda would set, pointing to `endpoint`.

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 mod faults;
+mod kms;
 mod moto;
+mod rotation;
 mod secrecy;
 mod tls;
 

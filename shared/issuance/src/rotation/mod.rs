@@ -14,11 +14,12 @@ mod withdraw;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, PrivateLocation, RingError, RingPolicy};
 use tracing::{info, warn};
 
 use crate::document::SourceError;
+use crate::signers::{self, SignerSource};
 
 pub use health::RotationHealth;
 pub use ports::{
@@ -110,6 +111,16 @@ pub enum RotationError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] SourceError),
+    /// A key of the ring would sign before verifiers have long seen it.
+    #[error("key {kid} would sign from {signs_from}, and is published only since {since}; hint: rotate again")]
+    TooSoon {
+        /// The key.
+        kid: String,
+        /// From when it would sign.
+        signs_from: Timestamp,
+        /// Since when it is published.
+        since: Timestamp,
+    },
     /// The key set would not fit its store.
     #[error(
         "the published key set can grow to {worst} bytes and its store takes {max}; hint: use fewer algorithms, smaller keys or a longer interval"
@@ -128,6 +139,7 @@ pub struct Rotation {
     secret: Arc<dyn SecretVersions>,
     published: Arc<dyn PublishedStore>,
     maker: Arc<dyn KeyMaker>,
+    signers: Option<Arc<dyn SignerSource>>,
     algorithms: Vec<Algorithm>,
     policy: RingPolicy,
 }
@@ -143,7 +155,14 @@ impl Rotation {
         algorithms: Vec<Algorithm>,
         policy: RingPolicy,
     ) -> Self {
-        Self { secret, published, maker, algorithms, policy }
+        Self { secret, published, maker, signers: None, algorithms, policy }
+    }
+
+    /// The same, with who reaches private halves that are not in the ring: without one, `testSecret` refuses such a ring.
+    #[must_use]
+    pub fn with_signers(mut self, signers: Arc<dyn SignerSource>) -> Self {
+        self.signers = Some(signers);
+        self
     }
 
     /// Runs one step for the version `token`.
@@ -220,14 +239,25 @@ impl Rotation {
     async fn set(&self, state: &SecretState, token: &str, now: Timestamp) -> Result<(), RotationError> {
         let ring = self.pending(token).await?;
         self.check_place(state, token, &ring).await?;
-        self.publish(token, &ring, 0, now).await?;
-        // A withdrawal may have come between this step's reads and its write, which then has undone it.
+        self.publish_guarded(token, &ring, KeyRing::announced, now).await
+    }
+
+    /// Publishes as [`Rotation::publish`]; and if a withdrawal came between that one's read and its write, which then has
+    /// undone the withdrawal's publication, publishes what the withdrawal left.
+    async fn publish_guarded(
+        &self,
+        token: &str,
+        ring: &KeyRing,
+        view: fn(&KeyRing, &KeySet, Timestamp) -> KeySet,
+        now: Timestamp,
+    ) -> Result<(), RotationError> {
+        self.publish(token, ring, view, 0, now).await?;
         let state = self.secret.describe().await?;
         if let Some((version, current)) = self.current(&state, token).await? {
             let behind = current.withdrawn().any(|kid| !ring.withdrawn().any(|known| known == kid));
             if behind {
                 warn!(version = token, "a withdrawal overtook this rotation; its result is published again");
-                self.publish(&version, &current, current.generation(), now).await?;
+                self.publish(&version, &current, KeyRing::republished, current.generation(), now).await?;
                 return Err(RotationError::NotPending { version: token.to_owned() });
             }
         }
@@ -245,9 +275,12 @@ impl Rotation {
             info!(version = token, "no ring is pending; access and sizes are as they must be");
             return Ok(());
         };
-        let ring = parse_ring(token, &value)?;
+        let mut ring = parse_ring(token, &value)?;
         check_permitted(token, &ring, &stored)?;
         self.check_size(&ring)?;
+        if let Some(signers) = &self.signers {
+            signers::attach(&mut ring, signers.as_ref()).await?;
+        }
         check_published(&ring, &stored, now)?;
         for key in ring.key_versions() {
             let bad = |found: String| RotationError::BadKey { kid: key.kid().to_string(), found };
@@ -273,9 +306,12 @@ impl Rotation {
         self.check_place(state, token, &ring).await?;
         let current = state.with_stage(CURRENT);
         if current != Some(token) {
+            self.check_lead(state, token, &ring, &stored).await?;
             self.make_current(current, token).await?;
             info!(version = token, generation = ring.generation(), "the ring is current");
         }
+        // Only now is it certain that the key before has a successor, and so when it may go.
+        self.publish_guarded(token, &ring, KeyRing::republished, now).await?;
         // The version before holds private keys that nobody needs: without a stage the store forgets it.
         let state = self.secret.describe().await?;
         if let Some(previous) = state.with_stage(PREVIOUS).filter(|previous| *previous != token) {
@@ -298,6 +334,30 @@ impl Rotation {
         Err(lost(ring.derived_from(), current))
     }
 
+    /// No key that this ring promotes signs before it was public for the lead, which only now is known: a standby that was
+    /// not published when it was promoted (after a rollback, say) may have been published late. Then the ring is given up.
+    async fn check_lead(
+        &self,
+        state: &SecretState,
+        token: &str,
+        ring: &KeyRing,
+        stored: &KeySet,
+    ) -> Result<(), RotationError> {
+        let Some((_, replaced)) = self.current(state, token).await? else { return Ok(()) };
+        let lead = SignedDuration::from_secs(i64::try_from(ring.policy().lead_s).unwrap_or(i64::MAX));
+        for key in ring.key_versions() {
+            let promoted = replaced.get(key.kid()).is_none_or(|before| before.signs_from() != key.signs_from());
+            let since = stored.entry(key.kid()).and_then(|entry| entry.published_at);
+            if let (true, Some(signs_from), Some(since)) = (promoted, key.signs_from(), since)
+                && since.checked_add(lead).is_ok_and(|soonest| signs_from < soonest)
+            {
+                self.secret.drop_stage(PENDING, token).await?;
+                return Err(RotationError::TooSoon { kid: key.kid().to_string(), signs_from, since });
+            }
+        }
+        Ok(())
+    }
+
     /// Compares and swaps: `to` becomes current in the place of `from`, or is given up.
     async fn make_current(&self, from: Option<&str>, to: &str) -> Result<(), RotationError> {
         if self.secret.move_current(from, to).await? == Moved::Moved {
@@ -313,11 +373,13 @@ impl Rotation {
         Err(lost(from, current))
     }
 
-    /// Stores what verifiers must see with `ring`, and reads it back.
+    /// Stores what verifiers must see with `ring`, before it is current ([`KeyRing::announced`]) or once it is
+    /// ([`KeyRing::republished`]), and reads it back.
     async fn publish(
         &self,
         version: &str,
         ring: &KeyRing,
+        view: fn(&KeyRing, &KeySet, Timestamp) -> KeySet,
         min_generation: u64,
         now: Timestamp,
     ) -> Result<KeySet, RotationError> {
@@ -326,7 +388,7 @@ impl Rotation {
         for foreign in ring.foreign(&stored) {
             warn!(kid = %foreign.key.kid(), "the published set has a key that no ring of ours knows");
         }
-        let wanted = ring.republished(&stored, now).with_min_generation(min_generation);
+        let wanted = view(ring, &stored, now).with_min_generation(min_generation);
         let text = wanted.to_stored_json();
         if text.len() > self.published.max_bytes() {
             return Err(RotationError::TooLarge { worst: text.len(), max: self.published.max_bytes() });

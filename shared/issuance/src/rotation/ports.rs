@@ -125,6 +125,15 @@ pub trait KeyMaker: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`SourceError`] when the key cannot be made.
     async fn standby(&self, algorithm: Algorithm) -> Result<KeyVersion, SourceError>;
+
+    /// Makes a withdrawn key unusable where its private half is. Nothing to do for one that was in the ring.
+    ///
+    /// # Errors
+    /// [`SourceError`] when that is not certain.
+    async fn disable(&self, key: &KeyVersion) -> Result<(), SourceError> {
+        let _ = key;
+        Ok(())
+    }
 }
 
 /// Makes keys in this process; their private halves live in the ring.

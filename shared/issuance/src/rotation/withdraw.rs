@@ -1,7 +1,7 @@
 //! Withdrawal: a key is in foreign hands, or may be.
 
 use jiff::{SignedDuration, Timestamp};
-use token_jose::{KeyRing, KeySet, RING_AGE_S, RingError, Withdrawal, Withdrawn};
+use token_jose::{KeyRing, KeySet, Kid, RING_AGE_S, RingError, Withdrawal, Withdrawn};
 use tracing::warn;
 
 use super::{CURRENT, PENDING, PREVIOUS, Put, Rotation, RotationError, SecretState, parse_ring};
@@ -26,6 +26,8 @@ pub struct WithdrawalReport {
     /// Until when a verifier that cached the key set may refuse the tokens of a key that it has not seen; `None` when the
     /// key that signs now was public before.
     pub refusals_until: Option<Timestamp>,
+    /// Keys whose private half is elsewhere and could not be made unusable there: for an operator's hand.
+    pub still_enabled: Vec<Kid>,
 }
 
 impl Rotation {
@@ -70,6 +72,14 @@ impl Rotation {
             ));
         }
         self.publish_withdrawal(token, &next, now).await?;
+        // Before the switch: a run that stops here is run again from the start.
+        let mut still_enabled = Vec::new();
+        for key in keys.iter().filter_map(|gone| ring.get(&gone.kid)) {
+            if let Err(error) = self.maker.disable(key).await {
+                warn!(kid = %key.kid(), %error, "a withdrawn key could not be disabled where it is");
+                still_enabled.push(key.kid().clone());
+            }
+        }
         self.make_current(Some(&version), token).await?;
         self.tidy(token).await?;
         // A rotation that was at its write may have undone the publication since.
@@ -77,14 +87,16 @@ impl Rotation {
         for key in &keys {
             warn!(kid = %key.kid, generation = next.generation(), "key withdrawn");
         }
-        Ok(report(&next, &before, keys, now))
+        let mut report = report(&next, &before, keys, now);
+        report.still_enabled = still_enabled;
+        Ok(report)
     }
 
     /// Publishes `ring` with `min_generation` raised to its generation, until that is what is read.
     async fn publish_withdrawal(&self, version: &str, ring: &KeyRing, now: Timestamp) -> Result<(), RotationError> {
         let mut last = RotationError::NotReadBack;
         for _ in 0..ATTEMPTS {
-            match self.publish(version, ring, ring.generation(), now).await {
+            match self.publish(version, ring, KeyRing::republished, ring.generation(), now).await {
                 Ok(_) => return Ok(()),
                 Err(RotationError::NotReadBack) => last = RotationError::NotReadBack,
                 Err(error) => return Err(error),
@@ -134,6 +146,7 @@ fn report(ring: &KeyRing, before: &KeySet, keys: Vec<Withdrawn>, now: Timestamp)
         min_generation: ring.generation(),
         issuers_follow_by: after(now, RING_AGE_S),
         forgeries_accepted_until: after(now, caches_s),
+        still_enabled: Vec::new(),
         refusals_until: ring.algorithms().into_iter().filter_map(seen_by).max(),
     }
 }

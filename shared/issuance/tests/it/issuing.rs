@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use token_claims::{CallerIdentity, Principal, SsoPath, TokenRequest};
 use token_issuance::{
     IssueError, IssuedToken, KeyLoader, LoadError, MappingLoader, NoSigningKey, Refreshing, Stamp, TokenIssuer,
@@ -245,4 +245,53 @@ async fn gauges_count_down_to_the_next_rotation() {
     let interval_days = RingPolicy::default().interval_s as f64 / 86_400.0;
     assert_eq!(gauges.key_days_left, Some(interval_days - 1.0));
     assert_eq!((gauges.ring_age_s, gauges.ring_failing), (Some(86_400), false));
+}
+
+/// A ring that is older than the key set, as after a rollback: its key goes before a token of it would be dead.
+#[tokio::test]
+async fn a_key_that_leaves_before_its_tokens_die_does_not_sign() {
+    let world = World::new();
+    let mut document: serde_json::Value = serde_json::from_str(&world_jwks(&world).await).unwrap();
+    let policy = RingPolicy::default();
+    let tail = SignedDuration::from_secs(i64::try_from(policy.after_signing_s()).unwrap());
+    let end = world.clock.now() + tail + SignedDuration::from_secs(300);
+    for key in document["keys"].as_array_mut().unwrap() {
+        key["not_after"] = end.to_string().into();
+    }
+    world.published.set(document.to_string());
+    world.clock.advance(300);
+    world.issue(&TokenRequest::default()).await.unwrap();
+    world.clock.advance(1);
+    let error = world.issue(&TokenRequest::default()).await.unwrap_err();
+    assert!(matches!(error, IssueError::NoSigningKey(NoSigningKey::Leaving { .. })), "{error}");
+    assert_eq!((error.code(), error.retry_after_s()), ("key_unpublished", Some(30)));
+}
+
+/// A key that was gone and is published again waits for the lead, as a new one does; a whole set that is published again
+/// does not.
+#[tokio::test]
+async fn a_key_that_is_back_waits_for_its_lead() {
+    let world = World::new();
+    let first = world.issue(&TokenRequest::default()).await.unwrap();
+    world.clock.advance(100_000);
+    let mut document: serde_json::Value = serde_json::from_str(&world_jwks(&world).await).unwrap();
+    let back = world.clock.now().to_string();
+    for key in document["keys"].as_array_mut().unwrap() {
+        if key["kid"] == first.record.kid.as_str() {
+            key["published_at"] = back.clone().into();
+        }
+    }
+    world.published.set(document.to_string());
+    world.clock.advance(300);
+    let error = world.issue(&TokenRequest::default()).await.unwrap_err();
+    assert!(matches!(error, IssueError::NoSigningKey(NoSigningKey::Republished { .. })), "{error}");
+    world.clock.advance(86_100);
+    world.issue(&TokenRequest::default()).await.unwrap();
+
+    for key in document["keys"].as_array_mut().unwrap() {
+        key["published_at"] = world.clock.now().to_string().into();
+    }
+    world.published.set(document.to_string());
+    world.clock.advance(300);
+    world.issue(&TokenRequest::default()).await.unwrap();
 }

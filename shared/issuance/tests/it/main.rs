@@ -4,3 +4,5 @@
 mod documents;
 mod issuing;
 mod refreshing;
+mod rotation_steps;
+mod simulation;

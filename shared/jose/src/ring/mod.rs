@@ -1,6 +1,7 @@
 //! The key ring: which keys exist, and from when each one signs.
 
 mod document;
+mod plan;
 mod policy;
 mod rotate;
 
@@ -19,8 +20,9 @@ use crate::problem::Problems;
 use crate::signer::{LocalSigner, Signer};
 use crate::strict_json::StrictJsonError;
 
+pub use plan::{Door, Margin, Moment, RotationPlan, UnknownKid, Verifier};
 pub use policy::{LEEWAY_S, RingPolicy};
-pub use rotate::{RING_AGE_S, Withdrawal, Withdrawn};
+pub use rotate::{RING_AGE_S, ROTATION_STEP_S, Withdrawal, Withdrawn};
 
 /// Where the private half of a key version is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -110,7 +110,7 @@ impl RingPolicy {
         }
         let stale = self.lead_s.div_ceil(2);
         let double_skew = self.skew_s.saturating_mul(2);
-        let retention_min = sum(&[stale, self.max_token_ttl_s, LEEWAY_S, self.jwks_max_age_s, double_skew]);
+        let retention_min = self.retention_needed_s();
         if self.retention_s < retention_min {
             add(
                 "retention",
@@ -122,9 +122,20 @@ impl RingPolicy {
         }
         problems
     }
+
+    /// The shortest retention that covers every token of a stale issuer.
+    pub(crate) fn retention_needed_s(&self) -> u64 {
+        sum(&[self.lead_s.div_ceil(2), self.after_signing_s()])
+    }
+
+    /// How long a public half must stay after a signature, in seconds: the longest token, and what clocks and caches add.
+    #[must_use]
+    pub fn after_signing_s(&self) -> u64 {
+        sum(&[self.max_token_ttl_s, LEEWAY_S, self.jwks_max_age_s, self.skew_s.saturating_mul(2)])
+    }
 }
 
-fn sum(terms: &[u64]) -> u64 {
+pub(crate) fn sum(terms: &[u64]) -> u64 {
     terms.iter().fold(0, |total: u64, term| total.saturating_add(*term))
 }
 

@@ -16,6 +16,10 @@ use crate::ring::{KeyRing, KeyVersion, PrivateLocation, RingError};
 /// key lies twice as far ahead, so that every issuer knows of it when it comes.
 pub const RING_AGE_S: u64 = 300;
 
+/// The longest time, in seconds, that one step of a rotation may take from its start to its last effect: the time limit of
+/// the function that runs it. What a step stores as `now` may be this old when verifiers see it, so the lead covers it.
+pub const ROTATION_STEP_S: u64 = 60;
+
 /// Which key to withdraw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Withdrawal {
@@ -68,7 +72,7 @@ impl KeyRing {
         self.check_fresh(&due, &fresh)?;
         let mut next = self.derived(source);
         for algorithm in due {
-            if let Some(standby) = next.standby(algorithm, published) {
+            if let Some(standby) = next.standby(algorithm, published, now) {
                 let signs_from = self.promotion_time(next.keys.get(standby), published, now);
                 if let Some(key) = next.keys.get_mut(standby) {
                     key.signs_from = Some(signs_from);
@@ -151,33 +155,66 @@ impl KeyRing {
         Ok(needed)
     }
 
-    /// The key set to store after this ring, given the stored one: what was published stays as long as it must.
+    /// The key set to store before this ring becomes current, given the stored one: only more than what is there.
+    ///
+    /// - every key of the ring is in it, new ones with `published_at` = `now`;
+    /// - no `not_after` is set or comes sooner: the ring may never become current, and then the key that signs now goes on;
+    /// - withdrawn keys and keys past their time are gone; `min_generation` stays.
+    #[must_use]
+    pub fn announced(&self, stored: &KeySet, now: Timestamp) -> KeySet {
+        let foreign = self.foreign(stored).cloned();
+        let own = self.keys.iter().map(|key| {
+            let known = Self::known(key, stored, now);
+            let retired = self.not_after(key);
+            let not_after = match known {
+                Some(entry) => entry.not_after.zip(retired).map(|(stored, end)| stored.max(end)),
+                None => retired,
+            };
+            Self::entry(key, known, not_after, now)
+        });
+        KeySet::new(own.chain(foreign).filter(|entry| entry.is_live(now)), stored.min_generation())
+    }
+
+    /// The key set to store once this ring is current, given the stored one: what was published stays as long as it must.
     ///
     /// - every key of the ring, with the `published_at` it already has, else `now`;
-    /// - `not_after` as the ring says, and never earlier than what is already stored for a key that has a successor;
+    /// - `not_after` as the ring says. It is never earlier than what is already stored for a key that has a successor, and
+    ///   when it is set for the first time, one retention and [`RING_AGE_S`] away at least: a ring that became current
+    ///   after its keys' times leaves issuers with the ring before until then;
     /// - a stored key that the ring does not know stays for one retention: a racing rotation may have made it, and a token
     ///   of it may be out. It is foreign; see [`KeyRing::foreign`];
     /// - withdrawn keys and keys past their time are gone;
     /// - `min_generation` never goes down.
     #[must_use]
     pub fn republished(&self, stored: &KeySet, now: Timestamp) -> KeySet {
-        let now = whole_second(now);
+        let limit = after(whole_second(now), self.policy.retention_s);
+        let soonest = after(limit, RING_AGE_S);
         let own = self.keys.iter().map(|key| {
-            let known = stored.entry(key.kid()).filter(|entry| entry.key == key.public);
-            PublishedKey {
-                key: key.public.clone(),
-                published_at: known.and_then(|entry| entry.published_at).or(Some(now)),
-                not_after: self
-                    .not_after(key)
-                    .map(|end| known.and_then(|entry| entry.not_after).map_or(end, |old| end.max(old))),
-            }
+            let known = Self::known(key, stored, now);
+            let earliest = known.map(|entry| entry.not_after.unwrap_or(soonest));
+            let not_after = self.not_after(key).map(|end| earliest.map_or(end, |earliest| end.max(earliest)));
+            Self::entry(key, known, not_after, now)
         });
-        let limit = after(now, self.policy.retention_s);
         let foreign = self.foreign(stored).map(|entry| PublishedKey {
             not_after: Some(entry.not_after.map_or(limit, |end| end.min(limit))),
             ..entry.clone()
         });
         KeySet::new(own.chain(foreign).filter(|entry| entry.is_live(now)), stored.min_generation())
+    }
+
+    /// What is stored of this very key, if verifiers get it at `now`: a key past its time was gone, and comes back as new.
+    fn known<'a>(key: &KeyVersion, stored: &'a KeySet, now: Timestamp) -> Option<&'a PublishedKey> {
+        stored.entry(key.kid()).filter(|entry| entry.key == key.public && entry.is_live(now))
+    }
+
+    fn entry(
+        key: &KeyVersion,
+        known: Option<&PublishedKey>,
+        not_after: Option<Timestamp>,
+        now: Timestamp,
+    ) -> PublishedKey {
+        let published_at = known.and_then(|entry| entry.published_at).or(Some(whole_second(now)));
+        PublishedKey { key: key.public.clone(), published_at, not_after }
     }
 
     /// The stored keys that this ring does not know and has not withdrawn: worth an alarm, since nothing but a racing
@@ -221,12 +258,12 @@ impl KeyRing {
     }
 
     /// Where the standby of `algorithm` is that has been public the longest.
-    fn standby(&self, algorithm: Algorithm, published: &KeySet) -> Option<usize> {
+    fn standby(&self, algorithm: Algorithm, published: &KeySet, now: Timestamp) -> Option<usize> {
         let waiting = self.keys.iter().enumerate().filter(|(_, key)| {
             key.algorithm() == algorithm && key.signs_from.is_none() && key.location != PrivateLocation::Dropped
         });
         let since = |key: &KeyVersion| {
-            let entry = published.entry(key.kid()).filter(|entry| entry.key == key.public);
+            let entry = Self::known(key, published, now);
             entry.and_then(|entry| entry.published_at).unwrap_or(Timestamp::MAX)
         };
         waiting.min_by_key(|(_, key)| (since(key), key.kid().clone())).map(|(index, _)| index)
@@ -246,7 +283,7 @@ impl KeyRing {
     }
 
     fn promotion_time(&self, standby: Option<&KeyVersion>, published: &KeySet, now: Timestamp) -> Timestamp {
-        let known = standby.and_then(|key| published.entry(key.kid()).filter(|entry| entry.key == key.public));
+        let known = standby.and_then(|key| Self::known(key, published, now));
         // A time in the future cannot be believed: whoever wrote it may not shorten or stretch the lead.
         let public_since = known.and_then(|entry| entry.published_at).filter(|since| *since <= now).unwrap_or(now);
         let soonest = after(whole_second(now), 2 * RING_AGE_S);

@@ -230,3 +230,44 @@ fn withdrawing_a_standby_or_everything() {
     let unknown = Withdrawal::Key(gone);
     assert!(next.without(&unknown, "v", vec![], now).is_err());
 }
+
+/// The ring may never become current: then the key that signs now must not have got an end.
+#[test]
+fn what_is_announced_only_adds_and_what_is_current_retires() {
+    let (ring, published) = first();
+    let old = kid(&ring, start());
+    let now = after(start(), INTERVAL);
+    let next = ring.rotated(&published, "v", fresh(&[ALGORITHM]), now).unwrap();
+    let announced = next.announced(&published, now);
+    assert_eq!(announced.len(), 3);
+    assert_eq!(announced.entry(&old).unwrap().not_after, None);
+    let retention = RingPolicy::default().retention_s;
+    let current = next.republished(&announced, now);
+    assert_eq!(current.entry(&old).unwrap().not_after, Some(after(now, 2 * RING_AGE_S + retention)));
+    assert_eq!(next.announced(&current, now), current, "a repeated announcement takes nothing back");
+
+    // A ring that becomes current after its key's time: issuers learn of it only now.
+    let late = after(now, 86_400);
+    let current = next.republished(&announced, late);
+    assert_eq!(current.entry(&old).unwrap().not_after, Some(after(late, RING_AGE_S + retention)));
+    assert_eq!(next.republished(&current, after(late, 60)), current, "counted once");
+}
+
+#[test]
+fn a_key_that_was_gone_comes_back_as_new() {
+    let (ring, _) = first();
+    let waiting = standby(&ring);
+    let gone = KeySet::new(
+        ring.republished(&KeySet::default(), start()).entries().cloned().map(|entry| {
+            let not_after = (*entry.key.kid() == waiting).then(|| after(start(), 60));
+            PublishedKey { not_after, ..entry }
+        }),
+        0,
+    );
+    let now = after(start(), INTERVAL);
+    for set in [ring.announced(&gone, now), ring.republished(&gone, now)] {
+        assert_eq!(set.entry(&waiting).unwrap().published_at, Some(now));
+    }
+    let next = ring.rotated(&gone, "v", fresh(&[ALGORITHM]), now).unwrap();
+    assert_eq!(next.get(&waiting).unwrap().signs_from(), Some(after(now, LEAD)));
+}

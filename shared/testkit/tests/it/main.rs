@@ -10,4 +10,5 @@
 
 mod documents;
 mod processes;
+mod rotation;
 mod servers;

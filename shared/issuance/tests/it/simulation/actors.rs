@@ -9,17 +9,17 @@ use token_issuance::{Document, DocumentSource, KeyLoader, Keys, PublishedLoader,
 use token_jose::{Algorithm, Expectation, KeySet, Kid, RING_AGE_S, UnknownKid, Verifier, sign_compact, verify};
 use token_testkit::{MemoryPublished, MemorySecret, run_to_end};
 
-pub const ALGORITHM: Algorithm = Algorithm::EdDsa;
+pub(super) const ALGORITHM: Algorithm = Algorithm::EdDsa;
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "https://api.example";
 
 /// The moment that a clock shows which is `offset` seconds ahead, at `t` seconds of the world's time.
-pub fn clock(t: u64, offset: u64) -> Timestamp {
+pub(super) fn clock(t: u64, offset: u64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + i64::try_from(t + offset).unwrap()).unwrap()
 }
 
 /// World's time of a moment, by a clock that shows it.
-pub fn world_time(moment: Timestamp) -> u64 {
+pub(super) fn world_time(moment: Timestamp) -> u64 {
     u64::try_from(moment.as_second() - 1_800_000_000).unwrap_or(0)
 }
 
@@ -34,7 +34,10 @@ struct Line {
 impl DocumentSource for Line {
     async fn read(&self) -> Result<Document, SourceError> {
         if self.cut.load(Ordering::Relaxed) {
-            return Err(SourceError::Unavailable { source_name: self.describe(), detail: "the line is cut".to_owned() });
+            return Err(SourceError::Unavailable {
+                source_name: self.describe(),
+                detail: "the line is cut".to_owned(),
+            });
         }
         self.inner.read().await
     }
@@ -50,43 +53,43 @@ fn line(inner: Arc<dyn DocumentSource>, cut: &Arc<AtomicBool>) -> Arc<dyn Docume
 
 /// A token, and what the world knows of it.
 #[derive(Clone, Debug)]
-pub struct Token {
-    pub text: String,
-    pub kid: Kid,
+pub(super) struct Token {
+    pub(super) text: String,
+    pub(super) kid: Kid,
     /// When it was signed, in the world's time.
-    pub signed_at: u64,
+    pub(super) signed_at: u64,
     /// Its `exp`, as seconds of the world's time by a clock that is right.
-    pub exp: u64,
-    pub issuer_was_cut: bool,
+    pub(super) exp: u64,
+    pub(super) issuer_was_cut: bool,
 }
 
 /// An issuer: the real loader, refreshed at the ring's age.
-pub struct Issuer {
+pub(super) struct Issuer {
     keys: Refreshing<KeyLoader>,
     cut: Arc<AtomicBool>,
     /// When its line was last cut or mended.
-    pub changed_at: u64,
-    pub offset: u64,
+    pub(super) changed_at: u64,
+    pub(super) offset: u64,
 }
 
 impl Issuer {
-    pub fn new(secret: &MemorySecret, published: &MemoryPublished, offset: u64) -> Self {
+    pub(super) fn new(secret: &MemorySecret, published: &MemoryPublished, offset: u64) -> Self {
         let cut = Arc::new(AtomicBool::new(false));
         let loader = KeyLoader::new(line(secret.document(), &cut), line(published.document(), &cut));
         Self { keys: Refreshing::new(loader, RING_AGE_S), cut, changed_at: 0, offset }
     }
 
-    pub fn set_cut(&mut self, cut: bool, t: u64) {
+    pub(super) fn set_cut(&mut self, cut: bool, t: u64) {
         self.cut.store(cut, Ordering::Relaxed);
         self.changed_at = t;
     }
 
-    pub fn is_cut(&self) -> bool {
+    pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
     }
 
     /// Signs a token that lives `ttl_s` seconds, or says why not.
-    pub fn issue(&self, t: u64, ttl_s: u64) -> Result<Token, String> {
+    pub(super) fn issue(&self, t: u64, ttl_s: u64) -> Result<Token, String> {
         let now = clock(t, self.offset);
         run_to_end(async {
             let keys: Arc<Keys> = self.keys.current(now).await.map_err(|error| error.to_string())?.value;
@@ -96,7 +99,8 @@ impl Issuer {
                 r#"{{"iss":"{ISSUER}","sub":"a","aud":"{AUDIENCE}","iat":{issued},"nbf":{issued},"exp":{exp}}}"#
             );
             let signer = key.signer().ok_or("no signer")?;
-            let token = sign_compact(signer.as_ref(), "JWT", claims.as_bytes()).await.map_err(|error| error.to_string())?;
+            let token =
+                sign_compact(signer.as_ref(), "JWT", claims.as_bytes()).await.map_err(|error| error.to_string())?;
             let exp = t + self.offset + ttl_s;
             let kid = key.kid().clone();
             Ok(Token { text: token.into_string(), kid, signed_at: t, exp, issuer_was_cut: self.is_cut() })
@@ -106,11 +110,11 @@ impl Issuer {
 
 /// What serves the key set, and the cache in front of it that keeps an answer for `max-age`, and longer while the door
 /// fails.
-pub struct Door {
+pub(super) struct Door {
     keys: Refreshing<PublishedLoader>,
     cut: Arc<AtomicBool>,
     /// Nobody answers at all.
-    pub down: bool,
+    pub(super) down: bool,
     offset: u64,
     max_age_s: u64,
     stale_if_error_s: u64,
@@ -118,7 +122,7 @@ pub struct Door {
 }
 
 impl Door {
-    pub fn new(published: &MemoryPublished, door: token_jose::Door, max_age_s: u64, offset: u64) -> Self {
+    pub(super) fn new(published: &MemoryPublished, door: token_jose::Door, max_age_s: u64, offset: u64) -> Self {
         let cut = Arc::new(AtomicBool::new(false));
         let loader = PublishedLoader::new(line(published.document(), &cut), door.stale_if_error_s);
         let keys = Refreshing::new(loader, door.memory_age_s);
@@ -126,7 +130,7 @@ impl Door {
         Self { keys, cut, down: false, offset, max_age_s, stale_if_error_s, cached: None }
     }
 
-    pub fn set_cut(&self, cut: bool) {
+    pub(super) fn set_cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::Relaxed);
     }
 
@@ -158,7 +162,7 @@ impl Door {
 
 /// What a verifier said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Accepted,
     /// It has no key set and can get none: the door's outage, not the token's fault.
     NoKeySet,
@@ -166,7 +170,7 @@ pub enum Verdict {
 }
 
 /// A relying party with its cache.
-pub struct Relying {
+pub(super) struct Relying {
     declared: Verifier,
     cache_s: u64,
     offset: u64,
@@ -175,24 +179,24 @@ pub struct Relying {
 }
 
 impl Relying {
-    pub fn new(declared: Verifier, offset: u64, slower_s: u64) -> Self {
+    pub(super) fn new(declared: Verifier, offset: u64, slower_s: u64) -> Self {
         let cache_s = declared.cache_s + slower_s;
         Self { declared, cache_s, offset, held: None, refetched_at: None }
     }
 
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.declared.name
     }
 
     /// Fetches before it must.
-    pub fn refresh(&mut self, door: &mut Door, t: u64) {
+    pub(super) fn refresh(&mut self, door: &mut Door, t: u64) {
         if let Some(set) = door.fetch(t) {
             self.held = Some((t, set));
         }
     }
 
     /// Verifies as that verifier does at `t`; `None` once the token is past its `exp` by this one's clock.
-    pub fn verify(&mut self, token: &Token, door: &mut Door, t: u64) -> Option<Verdict> {
+    pub(super) fn verify(&mut self, token: &Token, door: &mut Door, t: u64) -> Option<Verdict> {
         if t + self.offset >= token.exp {
             return None;
         }

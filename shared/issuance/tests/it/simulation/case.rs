@@ -5,50 +5,50 @@ use token_jose::{Door, RingPolicy, RotationPlan, UnknownKid, Verifier};
 
 /// What may happen in a case. Each is off in some cases, so that a failure shrinks to what it needs.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Troubles {
+pub(super) struct Troubles {
     /// Steps stop between two store calls, or lose a store's answer.
-    pub crashes: bool,
+    pub(super) crashes: bool,
     /// Steps run late, and late again.
-    pub delays: bool,
+    pub(super) delays: bool,
     /// Steps run twice at once, and again after they are done.
-    pub repeats: bool,
+    pub(super) repeats: bool,
     /// Issuers and doors lose their store; doors go down.
-    pub outages: bool,
+    pub(super) outages: bool,
     /// An operator makes an older version current.
-    pub rollback: bool,
+    pub(super) rollback: bool,
     /// A key, or all, is withdrawn.
-    pub withdrawal: bool,
+    pub(super) withdrawal: bool,
 }
 
 /// How the world breaks its promises: to show that the property can fail.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lies {
+pub(super) struct Lies {
     /// Tokens live this much longer than the policy says.
-    pub longer_tokens_s: u64,
+    pub(super) longer_tokens_s: u64,
     /// Verifiers keep key sets this much longer than declared.
-    pub slower_verifiers_s: u64,
+    pub(super) slower_verifiers_s: u64,
 }
 
 /// A case of the simulation.
 #[derive(Clone, Debug)]
-pub struct Case {
-    pub policy: RingPolicy,
-    pub verifiers: Vec<Verifier>,
-    pub door: Door,
-    pub troubles: Troubles,
-    pub lies: Lies,
-    pub seed: u64,
+pub(super) struct Case {
+    pub(super) policy: RingPolicy,
+    pub(super) verifiers: Vec<Verifier>,
+    pub(super) door: Door,
+    pub(super) troubles: Troubles,
+    pub(super) lies: Lies,
+    pub(super) seed: u64,
 }
 
 impl Case {
     /// The accepted plan.
-    pub fn plan(&self) -> RotationPlan {
+    pub(super) fn plan(&self) -> RotationPlan {
         RotationPlan::of(&self.policy, &self.verifiers, self.door).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
     /// How long the slowest declared verifier works with a key set.
-    pub fn cache_s(&self) -> u64 {
-        self.verifiers.iter().map(Verifier::blind_s).max().unwrap_or(0)
+    pub(super) fn cache_s(&self) -> u64 {
+        self.verifiers.iter().map(|verifier| verifier.cache_s).max().unwrap_or(0)
     }
 }
 
@@ -60,18 +60,12 @@ fn spare(most: u64) -> impl Strategy<Value = u64> {
 fn verifiers() -> impl Strategy<Value = Vec<Verifier>> {
     let refetching = Verifier::new("refetching", 86_400, UnknownKid::Refetches { cool_down_s: 30 });
     let quick = Verifier::new("quick", 5, UnknownKid::Refuses);
-    let all = vec![
-        Verifier::snowflake(),
-        Verifier::envoy(),
-        Verifier::istio(),
-        Verifier::eks_style(),
-        refetching,
-        quick,
-    ];
+    let all =
+        vec![Verifier::snowflake(), Verifier::envoy(), Verifier::istio(), Verifier::eks_style(), refetching, quick];
     prop::sample::subsequence(all, 1..=4)
 }
 
-pub fn troubles(rollback: bool, withdrawal: bool) -> impl Strategy<Value = Troubles> {
+pub(super) fn troubles(rollback: bool, withdrawal: bool) -> impl Strategy<Value = Troubles> {
     any::<[bool; 4]>().prop_map(move |[crashes, delays, repeats, outages]| Troubles {
         crashes,
         delays,
@@ -83,18 +77,20 @@ pub fn troubles(rollback: bool, withdrawal: bool) -> impl Strategy<Value = Troub
 }
 
 /// Cases with accepted plans, half of them with nothing to spare in an inequality.
-pub fn cases(troubles: impl Strategy<Value = Troubles>) -> impl Strategy<Value = Case> {
+pub(super) fn cases(troubles: impl Strategy<Value = Troubles>) -> impl Strategy<Value = Case> {
     let times = (0..=300_u64, 1..=60_u64, prop_oneof![Just(0), 0..=3_600_u64], 0..=60_u64, 1..=7_200_u64);
     let spares = (spare(86_400), spare(86_400), spare(86_400));
     (times, spares, verifiers(), troubles, any::<u64>()).prop_map(|(times, spares, verifiers, troubles, seed)| {
         let (jwks_max_age_s, memory_age_s, stale_if_error_s, skew_s, max_token_ttl_s) = times;
         let door = Door { memory_age_s, stale_if_error_s };
-        let verifier_cache_s = verifiers.iter().map(Verifier::blind_s).max().unwrap_or(0);
-        let mut policy = RingPolicy { jwks_max_age_s, skew_s, max_token_ttl_s, verifier_cache_s, ..RingPolicy::default() };
+        let verifier_cache_s = verifiers.iter().map(|verifier| verifier.cache_s).max().unwrap_or(0);
+        let mut policy =
+            RingPolicy { jwks_max_age_s, skew_s, max_token_ttl_s, verifier_cache_s, ..RingPolicy::default() };
         // The smallest numbers that are accepted, found the way an operator finds them: by what is refused.
         policy.lead_s = smallest(|lead_s| accepts(RingPolicy { lead_s, ..loose(policy) }, &verifiers, door)) + spares.0;
         policy.retention_s =
-            smallest(|retention_s| accepts(RingPolicy { retention_s, ..with_interval(policy) }, &verifiers, door)) + spares.1;
+            smallest(|retention_s| accepts(RingPolicy { retention_s, ..with_interval(policy) }, &verifiers, door))
+                + spares.1;
         policy.interval_s = policy.lead_s.max(max_token_ttl_s / 4) + 1 + spares.2;
         Case { policy, verifiers, door, troubles, lies: Lies::default(), seed }
     })
@@ -123,14 +119,14 @@ fn smallest(accepted: impl Fn(u64) -> bool) -> u64 {
 
 /// Chance from a seed (SplitMix64).
 #[derive(Debug)]
-pub struct Chance(u64);
+pub(super) struct Chance(u64);
 
 impl Chance {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -139,16 +135,16 @@ impl Chance {
     }
 
     /// A number from 0 to `most`.
-    pub fn up_to(&mut self, most: u64) -> u64 {
+    pub(super) fn up_to(&mut self, most: u64) -> u64 {
         self.next() % most.saturating_add(1)
     }
 
     /// True once in `n`.
-    pub fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.next().is_multiple_of(n)
     }
 
-    pub fn of<T: Copy>(&mut self, items: &[T]) -> T {
+    pub(super) fn of<T: Copy>(&mut self, items: &[T]) -> T {
         items[usize::try_from(self.up_to(items.len() as u64 - 1)).unwrap()]
     }
 }

@@ -1,4 +1,4 @@
-"""Verifies a token with PyJWT and prints its header and claims: verify_pyjwt.py ISSUER AUDIENCE TOKEN
+"""Verifies a token with PyJWT and prints its header and claims: verify.py ISSUER AUDIENCE TOKEN
 
 The issuer and the algorithms are fixed here, never taken from the token. Needs: pip install 'PyJWT[crypto]'
 """

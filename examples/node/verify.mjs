@@ -1,4 +1,4 @@
-// Verifies a token with jose and prints its header, claims and key thumbprint: node verify_jose.mjs ISSUER AUDIENCE TOKEN
+// Verifies a token with jose and prints its header, claims and key thumbprint: node verify.mjs ISSUER AUDIENCE TOKEN
 //
 // The issuer and the algorithms are fixed here, never taken from the token. Needs: npm install jose
 

@@ -20,7 +20,7 @@ const { headers } = aws4.sign({
 });
 delete headers.Host; // fetch sets it, to the same
 delete headers["Content-Length"];
-const response = await fetch(endpoint, { method: "POST", headers, body });
+const response = await fetch(endpoint, { method: "POST", headers, body, signal: AbortSignal.timeout(30_000) });
 const answer = await response.text();
 
 if (!response.ok) {

@@ -1,0 +1,32 @@
+//! The `key-rotation` Lambda: wiring only. See the library for what it does.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use key_rotation::{Config, RotationApp};
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use token_shell::{Problems, ProcessVars, SystemClock, start_json_log};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut problems = Problems::default();
+    let config = Config::read(&ProcessVars, &mut problems);
+    start_json_log(config.log_level);
+    let app = match RotationApp::new(config, problems, Box::new(SystemClock), Box::new(std::io::stdout())) {
+        Ok(app) => Arc::new(app),
+        Err(problems) => return lambda_common::fail_init(&ProcessVars, &problems).await,
+    };
+    let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let app = Arc::clone(&app);
+        async move { app.handle(event.payload.get().as_bytes()).await }
+    }))
+    .await;
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the Lambda runtime ended");
+            ExitCode::FAILURE
+        }
+    }
+}
