@@ -149,6 +149,18 @@ pub async fn fail_init(vars: &dyn Vars, problems: &Problems) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The exit code of a `main` whose runtime has ended, with the reason in the log when it was none of Lambda's own.
+#[must_use]
+pub fn ended(served: Result<(), impl std::fmt::Display>) -> ExitCode {
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "the Lambda runtime ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 async fn report(api: &str, text: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     const ERROR_TYPE: &str = "Runtime.InvalidConfiguration";
     let body = json!({ "errorType": ERROR_TYPE, "errorMessage": text, "stackTrace": [] });

@@ -18,13 +18,7 @@ async fn main() -> ExitCode {
         async move { Ok::<_, Error>(app.handle(&request).await) }
     }))
     .await;
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "the Lambda runtime ended");
-            ExitCode::FAILURE
-        }
-    }
+    lambda_common::ended(served)
 }
 
 async fn start() -> Result<App, Problems> {

@@ -22,13 +22,7 @@ async fn main() -> ExitCode {
         }
     }))
     .await;
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "the Lambda runtime ended");
-            ExitCode::FAILURE
-        }
-    }
+    lambda_common::ended(served)
 }
 
 async fn start() -> Result<App, Problems> {

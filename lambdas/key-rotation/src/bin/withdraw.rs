@@ -23,11 +23,5 @@ async fn main() -> ExitCode {
         async move { app.handle(event.payload.get().as_bytes()).await }
     }))
     .await;
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "the Lambda runtime ended");
-            ExitCode::FAILURE
-        }
-    }
+    lambda_common::ended(served)
 }
