@@ -335,6 +335,7 @@ fn every_setting_flag_and_metric_is_described() {
     for file in [
         "lambdas/jwt-issuer/src/config.rs",
         "lambdas/jwks/src/config.rs",
+        "lambdas/key-rotation/src/config.rs",
         "lambdas/common/src/lib.rs",
         "shared/aws/src/config.rs",
     ] {

@@ -1,6 +1,6 @@
 //! The wire: what reaches a Lambda and what leaves it, as values.
 //!
-//! [`GatewayEvent`] reads API Gateway's REST (v1) and HTTP API (v2) events; [`token_request`] reads the body of
+//! [`GatewayEvent`] reads API Gateway's REST (v1) and HTTP API (v2) events; [`token_request()`] reads the body of
 //! `POST /token`; [`OAuthError`] turns the use case's error into status, code and text in one exhaustive match;
 //! [`WellKnown`] answers for the key set and the metadata. No server, no client, no clock.
 //!
