@@ -122,6 +122,16 @@ impl Applied {
     /// moto's endpoint, and `more`.
     #[must_use]
     pub fn start(&self, function: &str, binary: &str, more: &[(String, String)]) -> Lambda {
+        let lambda = self.launch(function, binary, more);
+        if let Err(failure) = lambda.started() {
+            panic!("{function} does not start: {:?}\n{}", failure.reported, failure.output);
+        }
+        lambda
+    }
+
+    /// [`start`](Self::start) that does not wait for the function.
+    #[must_use]
+    pub fn launch(&self, function: &str, binary: &str, more: &[(String, String)]) -> Lambda {
         let variables = self.function(function)["Environment"]["Variables"].as_object().cloned().unwrap();
         let mut environment: Vec<(String, String)> =
             variables.into_iter().map(|(name, value)| (name, value.as_str().unwrap().to_owned())).collect();
@@ -130,11 +140,7 @@ impl Applied {
             environment.push((name.clone(), if name == "AWS_ACCESS_KEY_ID" { access_key(function) } else { value }));
         }
         environment.extend(more.iter().cloned());
-        let lambda = Lambda::start(binary, environment);
-        if let Err(failure) = lambda.started() {
-            panic!("{function} does not start: {:?}\n{}", failure.reported, failure.output);
-        }
-        lambda
+        Lambda::start(binary, environment)
     }
 
     /// From now on moto writes every call down.

@@ -1,23 +1,29 @@
 //! `infrastructure/` applied to moto, and the real binaries run with exactly what it gives them: environment, policy, API
 //! and stage. Then rotations while tokens are issued and verified without a pause, and a destroy that leaves nothing.
 //!
-//! Days pass here by a clock that the test moves (`tests/infrastructure/clock.c`), so both switches of the signing key are
+//! Days pass here by a clock that the test moves (`tests/infrastructure/clock.c`), so every switch of the signing key is
 //! really crossed, with the policy that the deployment has by default. moto evaluates no policy and runs no function: the
 //! calls that it writes down are held against the applied policies here, and this test plays Secrets Manager and Lambda.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use e2e::applied::{Applied, FastClock, Policy};
 use e2e::{AUDIENCE, MAPPING, ORGANIZATION, Signed, answer, now, rest_event};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use token_jose::{Algorithm, Expectation, KeyRing, KeySet, verify};
-use token_testkit::{Invocation, Lambda, MotoSecret, wait_until};
+use token_testkit::{Invocation, Lambda, MotoSecret};
 
 const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
-const SOON: Duration = Duration::from_secs(60);
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -46,35 +52,34 @@ fn applied_run_rotated_and_destroyed() {
     site.functions_are_as_the_outputs_say();
     step("second plan");
     let before = applied.empty_plan();
-    for secret in ["pkcs8", "PRIVATE KEY", "eyJ", "testkit-secret-access-key"] {
+    for secret in ["pkcs8", "PRIVATE KEY", "testkit-secret-access-key"] {
         assert!(!before.contains(secret), "{secret} is in state or plan");
     }
 
     step("first rotation");
     applied.record();
     let mut private = BTreeSet::new();
-    let issuer = applied.start("issuer", "jwt-issuer", &[]);
-    let publisher = applied.start("jwks", "jwks", &[]);
-    assert_eq!(answer(&issuer.respond(&site.token_event())).0, 503, "no key yet");
-    assert_eq!(answer(&publisher.respond(&site.jwks_event())).0, 503, "no key yet");
+    let too_early = applied.launch("issuer", "jwt-issuer", &[]).started().expect_err("there is no ring yet");
+    assert!(too_early.reported.unwrap().contains(site.output("secret_arn")), "{}", too_early.output);
+    let too_early = applied.start("jwks", "jwks", &[]);
+    assert_eq!(answer(&too_early.respond(&site.jwks_event())).0, 503, "an empty key set is not served");
     let rotation = applied.start("rotation", "key-rotation", &[]);
     site.rotate(&rotation, 1, &mut || {});
     private.extend(site.private_halves());
-    wait_until("the key set to be served", SOON, || {
-        (answer(&publisher.respond(&site.jwks_event())).0 == 200).then_some(())
-    });
-    wait_until("a token", SOON, || (answer(&issuer.respond(&site.token_event())).0 == 200).then_some(()));
-    let first = site.verified(&site.issued(&issuer), &site.served(&publisher), now()).unwrap();
+    let issuer = applied.start("issuer", "jwt-issuer", &[]);
+    let publisher = applied.start("jwks", "jwks", &[]);
+    let token = site.issued(&issuer);
+    let first = site.verified(&token, &site.served(&publisher), now()).unwrap();
     assert_eq!(first.0, site.active(now()));
     site.refuses_other_gateways(&issuer);
 
-    step("two rotations");
+    step("three rotations");
     let clock = FastClock::build();
-    let two = clock.map(|clock| site.rotates_twice_without_a_refusal(clock, &mut private));
+    let rotated = clock.map(|clock| site.rotates_without_a_refusal(clock, &mut private));
 
     step("withdrawal");
-    let withdraw = applied.start("withdraw", "withdraw", two.as_ref().map_or(&[], |clock| clock.0.as_slice()));
-    let at = two.as_ref().map_or_else(now, |clock| clock.1);
+    let withdraw = applied.start("withdraw", "withdraw", rotated.as_ref().map_or(&[], |clock| clock.0.as_slice()));
+    let at = rotated.as_ref().map_or_else(now, |clock| clock.1);
     let stolen = site.active(at);
     let report = withdraw.respond(&json!({ "withdraw": stolen }));
     assert_eq!(report["keys"][0]["kid"], stolen.as_str(), "{report}");
@@ -85,6 +90,7 @@ fn applied_run_rotated_and_destroyed() {
     for function in ["issuer", "jwks", "rotation", "withdraw"] {
         site.policy_is_what_the_binary_needs(function);
     }
+    site.policies_differ();
     for (name, function) in
         [("issuer", &issuer), ("jwks", &publisher), ("rotation", &rotation), ("withdraw", &withdraw)]
     {
@@ -96,7 +102,8 @@ fn applied_run_rotated_and_destroyed() {
     let after = applied.empty_plan();
     assert!(after.contains(&site.active(at)), "the published set was read for this plan");
     assert!(private.len() >= 2);
-    for secret in private.iter().map(|key| &key[..40]).chain(["pkcs8", "PRIVATE KEY", "eyJ"]) {
+    let header = token.split('.').next().unwrap();
+    for secret in private.iter().map(|key| &key[..40]).chain(["pkcs8", "PRIVATE KEY", header]) {
         assert!(!after.contains(secret), "a secret is in state or plan: {}…", &secret[..3]);
     }
 
@@ -227,9 +234,10 @@ impl<'a> Site<'a> {
         assert!(status >= 400 && body["access_token"].is_null(), "{status} {body}");
     }
 
-    /// Two rotations by the deployment's own policy, 30 days apart, and all the while tokens that are verified at once and
-    /// again before they end. Gives the functions' clock: its environment and what it shows.
-    fn rotates_twice_without_a_refusal(
+    /// Rotations by the deployment's own policy: one, another as soon as the first is done (an operator's; the shortest that
+    /// a standby is public), and a third 30 days later. All the while tokens are verified at once and again before they end.
+    /// Gives the functions' clock: its environment and what it shows.
+    fn rotates_without_a_refusal(
         &self,
         clock: FastClock,
         private: &mut BTreeSet<String>,
@@ -239,7 +247,7 @@ impl<'a> Site<'a> {
         let mut traffic = Traffic::start(self, clock);
         let old = self.active(traffic.clock.now());
 
-        for number in [2, 3] {
+        for number in [2, 3, 4] {
             self.rotate(&rotation, number, &mut || traffic.once());
             private.extend(self.private_halves());
             let ring = self.ring();
@@ -258,30 +266,48 @@ impl<'a> Site<'a> {
             while traffic.clock.now() < switch {
                 assert_ne!(last, promoted, "before its time");
                 let left = switch.duration_since(traffic.clock.now()).as_secs();
-                traffic.pass(if left > 2 * HOUR { 20 * MINUTE } else { 5 * MINUTE });
+                traffic.pass(if left > 20 * MINUTE { 10 * MINUTE } else { MINUTE });
                 last = signs(&traffic);
             }
-            traffic.pass(5 * MINUTE);
-            traffic.pass(5 * MINUTE);
-            assert_eq!(signs(&traffic), promoted, "two readings of the ring after its time");
+            assert_eq!(signs(&traffic), promoted, "from the switch on, whatever the age of the issuer's ring");
             for _ in 0..9 {
                 traffic.pass(10 * MINUTE);
             }
             let next = now + SignedDuration::from_secs(30 * DAY);
-            while number == 2 && traffic.clock.now() < next {
-                traffic.pass(6 * HOUR);
+            while number == 3 && traffic.clock.now() < next {
+                traffic.pass(3 * HOUR);
             }
         }
-        assert_eq!(traffic.kids.len(), 3, "each switch once, and never back: {:?}", traffic.kids);
+        assert_eq!(traffic.kids.len(), 4, "each switch once, and never back: {:?}", traffic.kids);
         assert_eq!(traffic.kids[0], old);
         println!("        {} tokens, each verified by {} caches, twice", traffic.issued, traffic.verifiers.len());
         (environment, traffic.clock.now())
     }
 
+    fn policy(&self, function: &str) -> Policy {
+        Policy::parse(self.outputs["functions"][function]["policy_json"].as_str().unwrap())
+    }
+
+    /// Of what the rotation does, the issuer may only read the key set, and the ring at `AWSCURRENT`; nobody who serves
+    /// keys reads the ring.
+    fn policies_differ(&self) {
+        let (issuer, publisher) = (self.policy("issuer"), self.policy("jwks"));
+        let rotation = self.applied.calls("rotation");
+        let may: BTreeSet<_> =
+            rotation.iter().filter(|call| issuer.allows(call)).map(|call| call.action.as_str()).collect();
+        assert!(may.is_subset(&["secretsmanager:GetSecretValue", "ssm:GetParameter"].into()), "{may:?}");
+        let pending = rotation.iter().filter(|call| call.action == "secretsmanager:GetSecretValue");
+        let mut pending = pending.filter(|call| !call.context.values().any(|stage| stage == "AWSCURRENT")).peekable();
+        assert!(pending.peek().is_some(), "the rotation reads pending versions");
+        assert!(pending.all(|call| !issuer.allows(call)), "the issuer may read pending versions");
+        let calls = self.applied.calls("issuer");
+        assert!(calls.iter().filter(|call| call.action != "ssm:GetParameter").all(|call| !publisher.allows(call)));
+        assert_eq!(calls.iter().filter(|call| publisher.allows(call)).count(), 1, "the key set: {calls:?}");
+    }
+
     /// Each call of the binary is allowed, and nothing else is but what AWS does in its name.
     fn policy_is_what_the_binary_needs(&self, function: &str) {
-        let policy = Policy::parse(self.outputs["functions"][function]["policy_json"].as_str().unwrap());
-        let calls = self.applied.calls(function);
+        let (policy, calls) = (self.policy(function), self.applied.calls(function));
         assert!(!calls.is_empty(), "{function} calls something");
         for call in &calls {
             assert!(policy.allows(call), "{function} may not do what it does: {call:?}");
