@@ -32,8 +32,8 @@ pub struct Config {
 
 impl Config {
     /// Reads `JWT_ISSUER_URL`, `KEY_RING` or `SIGNING_KEY_SECRET_ARN`, `JWKS` or `JWKS_SSM_PARAM`, `MAPPING`, `AUDIENCE`,
-    /// `ORGANIZATION_ID`, `SSO_PATH_ENFORCED`, `API_ID`, `STAGE`, `REFRESH_SECONDS`, `KMS_SIGNS_PER_SECOND` and `LOG_LEVEL`, and opens the documents
-    /// (without reading them). Everything wrong is added to `problems`.
+    /// `ORGANIZATION_ID`, `SSO_PATH_ENFORCED`, `API_ID`, `STAGE`, `REFRESH_SECONDS`, `KMS_SIGNS_PER_SECOND` and `LOG_LEVEL`,
+    /// and opens the documents (without reading them). Everything wrong is added to `problems`.
     pub fn read(vars: &dyn Vars, problems: &mut Problems) -> Self {
         let mut opener = Opener::new(vars);
         let mut settings = Settings::new(vars, problems);

@@ -22,7 +22,8 @@ impl Config {
     /// Reads `KEY_RING` or `SIGNING_KEY_SECRET_ARN`, `JWKS` or `JWKS_SSM_PARAM`, `ALGORITHMS` (default `RS256`; comma
     /// separated, the first is the default), the policy (`ROTATION_INTERVAL_SECONDS`, `ROTATION_LEAD_SECONDS`,
     /// `MAX_TOKEN_TTL_SECONDS`, `RETENTION_SECONDS`, `JWKS_MAX_AGE_SECONDS`, `VERIFIER_CACHE_SECONDS`, `SKEW_SECONDS`,
-    /// [`RingPolicy`]'s defaults), `KEY_STORE` (`ring`, or `kms` for new keys in AWS KMS), `KMS_SIGNS_PER_SECOND` and `LOG_LEVEL`. Everything wrong is added to `problems`; nothing is read from a store.
+    /// [`RingPolicy`]'s defaults), `KEY_STORE` (`ring`, or `kms` for new keys in AWS KMS), `KMS_SIGNS_PER_SECOND` and
+    /// `LOG_LEVEL`. Everything wrong is added to `problems`; nothing is read from a store.
     ///
     /// Algorithms and policy are those of the first ring: every later ring carries its own.
     pub fn read(vars: &dyn Vars, problems: &mut Problems) -> Self {

@@ -69,4 +69,4 @@ pub use ring::{
     RingPolicy, RotationPlan, UnknownKid, Verifier, Withdrawal, Withdrawn,
 };
 pub use signer::{LocalSigner, SignError, Signer};
-pub use text::{base64url, sha256, sha256_hex, sha384};
+pub use text::{base64url, same_secret, sha256, sha256_hex, sha384};

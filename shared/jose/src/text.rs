@@ -10,6 +10,17 @@ use serde_json::Value;
 /// takes 43 characters of base64), so key material put into the wrong member is described, never echoed.
 const QUOTABLE: usize = 32;
 
+/// Whether two secrets are equal, in a time that depends on their lengths alone.
+///
+/// ```
+/// assert!(token_jose::same_secret(b"abc", b"abc"));
+/// assert!(!token_jose::same_secret(b"abc", b"abd") && !token_jose::same_secret(b"abc", b"ab"));
+/// ```
+#[must_use]
+pub fn same_secret(a: &[u8], b: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
 /// The SHA-256 digest of `bytes`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

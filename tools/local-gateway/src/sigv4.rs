@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use http::{HeaderMap, Method, header};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use token_jose::sha256_hex;
+use token_jose::{same_secret, sha256_hex};
 
 use crate::principals::{Principals, SamplePrincipal};
 
@@ -111,7 +111,7 @@ pub fn verify<'p>(
     let token = request.headers.get(X_AMZ_SECURITY_TOKEN).map(http::HeaderValue::as_bytes);
     match (token, principal.session_token()) {
         (None, None) => {}
-        (Some(found), Some(expected)) if same(found, expected.as_bytes()) => {}
+        (Some(found), Some(expected)) if same_secret(found, expected.as_bytes()) => {}
         _ => return Err(AuthError::UnknownKey),
     }
 
@@ -123,12 +123,11 @@ pub fn verify<'p>(
     }
     let expected =
         signature(request, &authorization, &signed_at, &payload_hash, principal).ok_or(AuthError::Mismatch)?;
-    if same(expected.as_bytes(), authorization.signature.as_bytes()) { Ok(principal) } else { Err(AuthError::Mismatch) }
-}
-
-/// Compares digests instead of the values, so that the time taken tells nothing about either.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    token_jose::sha256(a) == token_jose::sha256(b)
+    if same_secret(expected.as_bytes(), authorization.signature.as_bytes()) {
+        Ok(principal)
+    } else {
+        Err(AuthError::Mismatch)
+    }
 }
 
 /// The signature that `principal`'s secret gives; `None` when a signed header did not arrive.

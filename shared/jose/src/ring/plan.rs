@@ -164,9 +164,9 @@ impl RotationPlan {
     /// The plan, if every inequality holds:
     ///
     /// - those of [`RingPolicy::problems`];
-    /// - `lead >= door memory + max-age + stale-if-error + verifier cache + skew +` [`ROTATION_STEP_S`], for the slowest declared verifier and for
-    ///   the policy's own `verifier_cache`: else a verifier may not have seen a key that signs. A door whose store fails
-    ///   serves from memory for `stale-if-error` instead of its usual age;
+    /// - `lead >= door memory + max-age + stale-if-error + verifier cache + skew +` [`ROTATION_STEP_S`], for the slowest
+    ///   declared verifier and for the policy's own `verifier_cache`: else a verifier may not have seen a key that signs. A
+    ///   door whose store fails serves from memory for `stale-if-error` instead of its usual age;
     /// - `verifier_cache >= the slowest verifier's`, so that a withdrawal tells the truth about how long its key matters;
     /// - `skew <= leeway` (60 s), or a verifier with a late clock refuses a new token as not yet valid.
     ///
