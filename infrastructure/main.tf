@@ -35,6 +35,12 @@ locals {
     )
   }
 
+  # Processes that may sign with KMS at once: the issuer's, one rotation and one withdrawal.
+  _kms_signers = var.reserved_concurrency.issuer + 2
+
+  # What every function that opens KMS keys reads.
+  _kms_environment = var.key_store == "ring" ? {} : { KMS_SIGNS_PER_SECOND = tostring(var.kms_signatures.per_second) }
+
   _certificate_arn = var.certificate_arn != null ? var.certificate_arn : one([for certificate in module.certificate : certificate.certificate_arn])
 }
 
@@ -51,6 +57,21 @@ resource "terraform_data" "configuration" {
     precondition {
       condition     = var.domain == null || var.zone_id != null || var.certificate_arn != null
       error_message = "domain: expected zone_id or certificate_arn beside it, found neither; hint: zone_id makes certificate and DNS records; certificate_arn uses a certificate you have."
+    }
+
+    precondition {
+      condition     = var.key_store != "kms" || !contains(var.key_policy.algorithms, "EdDSA")
+      error_message = "key_store: expected ring while key_policy.algorithms has EdDSA, found kms; hint: AWS KMS does not sign with the EdDSA of tokens: use ES256 (or RS256, PS256, ES384), or key_store = \"ring\"."
+    }
+
+    precondition {
+      condition     = var.key_store == "ring" || var.reserved_concurrency.issuer >= 1
+      error_message = "reserved_concurrency.issuer: expected 1 or more with keys in KMS, found ${var.reserved_concurrency.issuer}; hint: KMS's quota is the account's, so the number of issuers that sign must have a bound: reserved_concurrency = { issuer = 10 }."
+    }
+
+    precondition {
+      condition     = var.key_store == "ring" || var.kms_signatures.per_second * local._kms_signers < var.kms_signatures.account_quota
+      error_message = "kms_signatures: expected per_second x (reserved_concurrency.issuer + 2) below account_quota, found ${var.kms_signatures.per_second} x (${var.reserved_concurrency.issuer} + 2) and ${var.kms_signatures.account_quota}; hint: lower per_second or the concurrency, or have the quota raised and set account_quota."
     }
   }
 }
@@ -116,8 +137,8 @@ module "keys" {
   issuer_role_arn                = module.issuer_lambda.role_arn
   rotation_role_arn              = module.rotation.rotation_role_arn
   withdraw_role_arn              = module.rotation.withdraw_role_arn
+  key_store                      = var.key_store
   kms_deletion_window_in_days    = var.kms_deletion_window_in_days
-  kms_signing_keys               = var.kms_signing_keys
   secret_recovery_window_in_days = var.secret_recovery_window_in_days
 }
 
@@ -148,6 +169,7 @@ module "issuer_lambda" {
       SSO_PATH_ENFORCED      = tostring(module.apigw.sso_path_enforced)
       STAGE                  = var.stage_name
     },
+    local._kms_environment,
     var.audience == null ? {} : { AUDIENCE = var.audience },
   )
 
@@ -156,24 +178,19 @@ module "issuer_lambda" {
       ReadCurrentRing = {
         actions    = ["secretsmanager:GetSecretValue"]
         resources  = [module.keys.secret_arn]
-        conditions = { StringEquals = { "secretsmanager:VersionStage" = "AWSCURRENT" } }
+        conditions = { StringEquals = { "secretsmanager:VersionStage" = ["AWSCURRENT"] } }
       }
       DecryptRing = {
         actions    = ["kms:Decrypt"]
         resources  = [module.keys.secret_key_arn]
-        conditions = { StringEquals = { "kms:EncryptionContext:SecretARN" = module.keys.secret_arn } }
+        conditions = { StringEquals = { "kms:EncryptionContext:SecretARN" = [module.keys.secret_arn] } }
       }
       ReadKeySetAndMapping = {
         actions   = ["ssm:GetParameter"]
         resources = [module.keys.jwks_ssm_param_arn, module.keys.mapping_ssm_param_arn]
       }
     },
-    length(var.kms_signing_keys) == 0 ? {} : {
-      Sign = {
-        actions   = ["kms:GetPublicKey", "kms:Sign"]
-        resources = values(module.keys.signing_key_arns)
-      }
-    },
+    module.keys.signing_statements.use,
   )
 }
 
@@ -226,7 +243,7 @@ module "rotation" {
 
   secret_arn         = module.keys.secret_arn
   secret_key_arn     = module.keys.secret_key_arn
-  signing_key_arns   = module.keys.signing_key_arns
+  signing_statements = module.keys.signing_statements
   jwks_ssm_param_arn = module.keys.jwks_ssm_param_arn
 
   issuer_alias_arn     = module.issuer_lambda.alias_arn
@@ -239,6 +256,7 @@ module "rotation" {
       ALGORITHMS                = join(",", var.key_policy.algorithms)
       JWKS_MAX_AGE_SECONDS      = tostring(var.key_policy.jwks_max_age_seconds)
       JWKS_SSM_PARAM            = module.keys.jwks_ssm_param_name
+      KEY_STORE                 = var.key_store == "kms" ? "kms" : "ring"
       LOG_LEVEL                 = var.log_level
       MAX_TOKEN_TTL_SECONDS     = tostring(var.key_policy.max_token_ttl_seconds)
       RETENTION_SECONDS         = tostring(var.key_policy.retention_seconds)
@@ -248,9 +266,7 @@ module "rotation" {
       SKEW_SECONDS              = tostring(var.key_policy.skew_seconds)
       VERIFIER_CACHE_SECONDS    = tostring(var.key_policy.verifier_cache_seconds)
     },
-    length(var.kms_signing_keys) == 0 ? {} : {
-      KMS_KEYS = join(",", [for name in sort(keys(var.kms_signing_keys)) : "${var.kms_signing_keys[name].algorithm}=${module.keys.signing_key_arns[name]}"])
-    },
+    local._kms_environment,
   )
 }
 
@@ -278,7 +294,8 @@ module "alarms" {
   issuer_role_arn        = module.issuer_lambda.role_arn
   jwks_ssm_param_name    = module.keys.jwks_ssm_param_name
   key_writer_role_arns   = [module.rotation.rotation_role_arn, module.rotation.withdraw_role_arn]
-  kms_key_arns           = concat([module.keys.secret_key_arn], values(module.keys.signing_key_arns))
+  kms_key_arns           = [module.keys.secret_key_arn]
   mapping_ssm_param_name = module.keys.mapping_ssm_param_name
   secret_arn             = module.keys.secret_arn
+  signing_key_tag        = module.keys.signing_key_tag
 }

@@ -65,14 +65,9 @@ output "jwks_uri" {
   value       = "${module.apigw.issuer_url}/.well-known/jwks.json"
 }
 
-output "kms_signing_key_arns" {
-  description = "KMS signing keys: name => ARN."
-  value       = module.keys.signing_key_arns
-}
-
-output "kms_signing_key_policies" {
-  description = "Policies of the KMS signing keys: name => policy."
-  value       = module.keys.signing_key_policies
+output "kms_signing_key_tag" {
+  description = "The tag of every KMS signing key of this ring (key, value; resource is the ARN pattern of keys); null without such keys."
+  value       = module.keys.signing_key_tag
 }
 
 output "mapping_ssm_param_name" {

@@ -161,25 +161,42 @@ variable "key_policy" {
   }
 }
 
+variable "key_store" {
+  description = "Where new private halves live: ring (in the secret), kms (in AWS KMS, made by the rotation), or kms-to-ring (new ones in the secret, while those in KMS still sign)."
+  type        = string
+  default     = "ring"
+  nullable    = false
+
+  validation {
+    condition     = contains(["ring", "kms", "kms-to-ring"], var.key_store)
+    error_message = "key_store: expected ring, kms or kms-to-ring; hint: ring keeps private keys in the secret, kms in AWS KMS; from kms back to ring goes by kms-to-ring."
+  }
+}
+
 variable "kms_deletion_window_in_days" {
-  description = "How long a deleted KMS key can still be saved: 7 to 30."
+  description = "How long the deleted KMS key of the secret can still be saved: 7 to 30."
   type        = number
   default     = 30
   nullable    = false
 }
 
-variable "kms_signing_keys" {
-  description = "Keys whose private half stays in KMS: name => algorithm (RS256, PS256, ES256, ES384) and, for RSA, rsa_bits. An algorithm needs two: one signs, one stands by."
-  type = map(object({
-    algorithm = string
-    rsa_bits  = optional(number)
-  }))
+variable "kms_signatures" {
+  description = "With keys in KMS: per_second is what each process of issuer, rotation and withdrawal may ask (KMS_SIGNS_PER_SECOND), account_quota what KMS grants the account per second for these keys in this region (Service Quotas, \"Cryptographic operations (RSA)\" or \"(ECC)\"), less what others in the account need."
+  type = object({
+    account_quota = optional(number, 300)
+    per_second    = optional(number, 20)
+  })
   default  = {}
   nullable = false
 
   validation {
-    condition     = alltrue([for algorithm in distinct([for key in values(var.kms_signing_keys) : key.algorithm]) : length([for key in values(var.kms_signing_keys) : key if key.algorithm == algorithm]) >= 2])
-    error_message = "kms_signing_keys: expected at least two keys of every algorithm; hint: one signs and one is published as its standby."
+    condition     = var.kms_signatures.per_second >= 1 && var.kms_signatures.per_second <= 1000 && floor(var.kms_signatures.per_second) == var.kms_signatures.per_second
+    error_message = "kms_signatures.per_second: expected a whole number from 1 to 1000; hint: 20."
+  }
+
+  validation {
+    condition     = var.kms_signatures.account_quota >= 1
+    error_message = "kms_signatures.account_quota: expected at least 1; hint: the account's number in Service Quotas, less what others need."
   }
 }
 

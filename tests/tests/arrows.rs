@@ -13,6 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("token-issuance", &["token-claims", "token-jose"]),
     ("token-http", &["token-claims", "token-jose", "token-issuance"]),
     ("token-aws", &["token-claims", "token-jose", "token-issuance"]),
+    ("token-remote", &["token-claims", "token-jose", "token-issuance"]),
+    ("token-server", &["token-http", "token-shell"]),
     ("lambda-common", &["token-aws", "token-issuance", "token-shell"]),
     ("jwt-issuer", LAMBDA),
     ("jwks", LAMBDA),
@@ -30,6 +32,23 @@ const ARROWS: &[(&str, &[&str])] = &[
             "jwks",
         ],
     ),
+    (
+        "token-service",
+        &[
+            "token-claims",
+            "token-jose",
+            "token-issuance",
+            "token-http",
+            "token-aws",
+            "token-remote",
+            "token-server",
+            "token-shell",
+        ],
+    ),
+    (
+        "jwt-generator",
+        &["token-claims", "token-jose", "token-issuance", "token-http", "token-aws", "token-remote", "token-shell"],
+    ),
 ];
 
 const LAMBDA: &[&str] =
@@ -46,6 +65,10 @@ const NEVER: &[(&str, &[&str])] = &[
     ("token-http", &["tokio", "hyper", "axum", "tonic", "lambda_http", "lambda_runtime"]),
     ("token-shell", &["tokio", "axum", "aws-config", "lambda_runtime"]),
     ("token-aws", &["axum", "tonic", "lambda_http"]),
+    ("token-remote", &["axum", "tonic", "aws-config", "lambda_http"]),
+    ("token-server", &["aws-config", "lambda_http", "redis"]),
+    ("token-service", &["lambda_http", "lambda_runtime", "aws-sdk-kms", "aws-config", "reqwest"]),
+    ("jwt-generator", &["axum", "tonic", "lambda_http", "aws-sdk-secretsmanager", "aws-config", "reqwest"]),
     ("jwt-issuer", &["axum", "tonic"]),
     ("jwks", &["axum", "tonic", "aws-sdk-secretsmanager"]),
     ("key-rotation", &["axum", "tonic", "lambda_http", "aws-sdk-secretsmanager", "aws-sdk-ssm"]),

@@ -38,12 +38,16 @@ output "secret_key_policy" {
   value       = aws_kms_key_policy.secret.policy
 }
 
-output "signing_key_arns" {
-  description = "KMS signing keys: name => ARN."
-  value       = { for name, key in aws_kms_key.signing : name => key.arn }
+output "signing_key_tag" {
+  description = "The tag that every KMS signing key of this ring carries (key, value), and the ARN pattern of keys (resource); null without such keys."
+  value       = local._uses ? { key = local._tag, resource = local._all_keys, value = aws_secretsmanager_secret.this.arn } : null
 }
 
-output "signing_key_policies" {
-  description = "Policies of the KMS signing keys: name => policy."
-  value       = { for name, policy in aws_kms_key_policy.signing : name => policy.policy }
+output "signing_statements" {
+  description = "What functions may do with KMS signing keys, as policy_statements of the lambda module: use, make, disable => Sid => statement. Empty where the key store has no such keys."
+  value = {
+    disable = { for sid, statement in local._disable : sid => statement if local._uses }
+    make    = { for sid, statement in local._make : sid => statement if local._makes }
+    use     = { for sid, statement in local._use : sid => statement if local._uses }
+  }
 }

@@ -4,6 +4,18 @@ variable "issuer_role_arn" {
   nullable    = false
 }
 
+variable "key_store" {
+  description = "Where new private halves live: ring (in the secret), kms (in AWS KMS, made by the rotation), or kms-to-ring (new ones in the secret, while those in KMS still sign)."
+  type        = string
+  default     = "ring"
+  nullable    = false
+
+  validation {
+    condition     = contains(["ring", "kms", "kms-to-ring"], var.key_store)
+    error_message = "key_store: expected ring, kms or kms-to-ring; hint: ring keeps private keys in the secret, kms in AWS KMS; from kms back to ring goes by kms-to-ring."
+  }
+}
+
 variable "kms_deletion_window_in_days" {
   description = "How long a deleted KMS key can still be saved."
   type        = number
@@ -13,33 +25,6 @@ variable "kms_deletion_window_in_days" {
   validation {
     condition     = var.kms_deletion_window_in_days >= 7 && var.kms_deletion_window_in_days <= 30
     error_message = "kms_deletion_window_in_days: expected 7 to 30; hint: 30, unless the environment is thrown away often."
-  }
-}
-
-variable "kms_signing_keys" {
-  description = "Keys whose private half stays in KMS: name => algorithm (RS256, PS256, ES256, ES384) and, for RSA, rsa_bits. One key signs with one algorithm."
-  type = map(object({
-    algorithm = string
-    rsa_bits  = optional(number)
-  }))
-  default  = {}
-  nullable = false
-
-  validation {
-    condition     = alltrue([for key in values(var.kms_signing_keys) : contains(["RS256", "PS256", "ES256", "ES384"], key.algorithm)])
-    error_message = "kms_signing_keys: expected the algorithm RS256, PS256, ES256 or ES384; hint: Snowflake takes RS256, and EdDSA keys live in the ring itself."
-  }
-
-  validation {
-    condition = alltrue([
-      for key in values(var.kms_signing_keys) : key.rsa_bits == null ? true : contains([2048, 3072, 4096], key.rsa_bits) && contains(["RS256", "PS256"], key.algorithm)
-    ])
-    error_message = "kms_signing_keys: expected rsa_bits 2048, 3072 or 4096, and only for RS256 and PS256; hint: leave rsa_bits out."
-  }
-
-  validation {
-    condition     = alltrue([for name in keys(var.kms_signing_keys) : can(regex("^[a-z0-9-]{1,32}$", name))])
-    error_message = "kms_signing_keys: expected names of 1 to 32 lower-case letters, digits and hyphens; hint: 2026a."
   }
 }
 

@@ -17,7 +17,7 @@ locals {
     DecryptRing = {
       actions    = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources  = [var.secret_key_arn]
-      conditions = { StringEquals = { "kms:EncryptionContext:SecretARN" = var.secret_arn } }
+      conditions = { StringEquals = { "kms:EncryptionContext:SecretARN" = [var.secret_arn] } }
     }
     PublishKeySet = {
       actions    = ["ssm:GetParameter", "ssm:PutParameter"]
@@ -26,22 +26,10 @@ locals {
     }
   }
 
-  # "Sign with every private half, verify with the published set" holds for KMS keys too.
-  _kms = length(var.signing_key_arns) == 0 ? {} : {
-    UseSigningKeys = {
-      actions    = ["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"]
-      resources  = values(var.signing_key_arns)
-      conditions = {}
-    }
-  }
-
-  _kms_withdraw = length(var.signing_key_arns) == 0 ? {} : {
-    DisableSigningKeys = {
-      actions    = ["kms:DisableKey"]
-      resources  = values(var.signing_key_arns)
-      conditions = {}
-    }
-  }
+  # Both make keys: a rotation the next standby, a withdrawal what replaces the withdrawn. "Sign with every private half,
+  # verify with the published set" holds for KMS keys too, so both use them. Only the withdrawal disables.
+  _kms          = merge(var.signing_statements.make, var.signing_statements.use)
+  _kms_withdraw = var.signing_statements.disable
 
   # Warm issuers hold the old ring for up to five minutes. A new version behind the alias replaces them at once. The right
   # to change the issuer's settings is a right to forge, so it is given only when asked for.

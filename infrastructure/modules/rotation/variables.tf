@@ -105,11 +105,15 @@ variable "secret_key_arn" {
   nullable    = false
 }
 
-variable "signing_key_arns" {
-  description = "KMS signing keys: name => ARN."
-  type        = map(string)
-  default     = {}
-  nullable    = false
+variable "signing_statements" {
+  description = "What both functions may do with KMS signing keys: the keys module's signing_statements."
+  type = object({
+    disable = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
+    make    = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
+    use     = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
+  })
+  default  = {}
+  nullable = false
 }
 
 variable "withdraw_image_uri" {

@@ -1,0 +1,1 @@
+//! The init container, the sidecar and the operator tool.

@@ -1,0 +1,2 @@
+//! The init container and the sidecar.
+fn main() {}

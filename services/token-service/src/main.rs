@@ -1,0 +1,2 @@
+//! The token service.
+fn main() {}
