@@ -190,7 +190,8 @@ module "issuer_lambda" {
         resources = [module.keys.jwks_ssm_param_arn, module.keys.mapping_ssm_param_arn]
       }
     },
-    module.keys.signing_statements.use,
+    module.keys.signing_statements.read,
+    module.keys.signing_statements.sign,
   )
 }
 

@@ -1,5 +1,42 @@
 locals {
   _deployer = coalesce(var.role_arn, "arn:aws:iam::ACCOUNT:role/THE-ROLE-THAT-DEPLOYS")
+
+  # KMS gives a key that the functions make its default policy, which leaves everything to IAM: whoever may kms:* in the
+  # account could sign. Who tags keys could have the functions sign with a key of somebody else, or lose theirs.
+  _signing_key_scp = [
+    for statement in [
+      {
+        Sid      = "OnlyTheFunctionsSign"
+        Effect   = "Deny"
+        Action   = ["kms:Sign", "kms:TagResource"]
+        Resource = [try(module.keys.signing_key_tag.resource, "")]
+        Condition = {
+          ArnNotEquals = { "aws:PrincipalArn" = [module.issuer_lambda.role_arn, module.rotation.rotation.role_arn, module.rotation.withdraw.role_arn] }
+          StringEquals = { "aws:ResourceTag/${try(module.keys.signing_key_tag.key, "")}" = try(module.keys.signing_key_tag.value, "") }
+        }
+      },
+      {
+        Sid      = "OnlyDeploymentsOpenSigningKeys"
+        Effect   = "Deny"
+        Action   = ["kms:CreateGrant", "kms:PutKeyPolicy", "kms:UntagResource"]
+        Resource = [try(module.keys.signing_key_tag.resource, "")]
+        Condition = {
+          ArnNotEquals = { "aws:PrincipalArn" = [local._deployer] }
+          StringEquals = { "aws:ResourceTag/${try(module.keys.signing_key_tag.key, "")}" = try(module.keys.signing_key_tag.value, "") }
+        }
+      },
+      {
+        Sid      = "OnlyTheFunctionsTagSigningKeys"
+        Effect   = "Deny"
+        Action   = ["kms:CreateKey", "kms:TagResource"]
+        Resource = ["*"]
+        Condition = {
+          ArnNotEquals = { "aws:PrincipalArn" = [module.rotation.rotation.role_arn, module.rotation.withdraw.role_arn] }
+          StringEquals = { "aws:RequestTag/${try(module.keys.signing_key_tag.key, "")}" = try(module.keys.signing_key_tag.value, "") }
+        }
+      },
+    ] : statement if module.keys.signing_key_tag != null
+  ]
 }
 
 output "alarm_names" {
@@ -84,7 +121,7 @@ output "sample_scp" {
   description = "Service control policy to begin with: nobody in the account forges tokens, the account's administrators included, but for the role that deploys."
   value = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid    = "OnlyDeploymentsChangeFunctions"
         Effect = "Deny"
@@ -125,10 +162,10 @@ output "sample_scp" {
         Sid       = "OnlyDeploymentsChangeKeyPolicies"
         Effect    = "Deny"
         Action    = ["kms:CreateGrant", "kms:PutKeyPolicy"]
-        Resource  = concat([module.keys.secret_key_arn], values(module.keys.signing_key_arns))
+        Resource  = [module.keys.secret_key_arn]
         Condition = { ArnNotEquals = { "aws:PrincipalArn" = [local._deployer] } }
       },
-    ]
+    ], local._signing_key_scp)
   })
 }
 

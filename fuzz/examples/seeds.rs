@@ -1,7 +1,7 @@
-//! Writes the seeds that need keys: `corpus/jws`, `corpus/jwks` and `corpus/ring`.
+//! Writes the seeds that need keys: `corpus/dpop`, `corpus/jws`, `corpus/jwks` and `corpus/ring`.
 //!
 //! `cargo run --manifest-path fuzz/Cargo.toml --example seeds` from the repository's root. The private halves of the keys
-//! that sign the `jws` seeds are dropped here; those in the `ring` seeds were made for these seeds and protect nothing.
+//! that sign the `dpop` and `jws` seeds are dropped here; those in the `ring` seeds were made for these seeds and protect nothing.
 
 use std::error::Error;
 use std::fs;
@@ -9,14 +9,43 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use token_jose::{Algorithm, KeyRing, KeySet, LocalSigner, PublishedKey, RingPolicy, base64url};
+use token_jose::{Algorithm, KeyRing, KeySet, LocalSigner, Nonces, PublishedKey, RingPolicy, base64url};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let now: Timestamp = "2026-11-22T00:00:00Z".parse()?;
+    proofs(&corpus, now)?;
     tokens(&corpus)?;
     key_sets(&corpus, now)?;
     rings(&corpus, now)
+}
+
+/// DPoP proofs, a URI and a nonce.
+fn proofs(corpus: &Path, now: Timestamp) -> Result<(), Box<dyn Error>> {
+    let claims = json!({"jti": "0f8fad5b-d9cb-469f-a165-70867728950e", "htm": "POST",
+        "htu": "HTTPS://issuer.example:443/a/../token?x#y", "iat": now.as_second()});
+    let nonce = Nonces::new(&[7; 32]).issue(now);
+    let with_nonce = json!({"jti": "\u{e9}".repeat(80), "htm": "POST", "htu": "https://issuer.example/%74oken", "iat": 0,
+        "nonce": nonce, "ath": "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"});
+    for (name, algorithm, claims) in [
+        ("valid-rs256", Algorithm::Rs256, &claims),
+        ("valid-es256", Algorithm::Es256, &claims),
+        ("valid-eddsa-nonce", Algorithm::EdDsa, &with_nonce),
+    ] {
+        let signer = LocalSigner::generate(algorithm)?;
+        let header = json!({"typ": "dpop+jwt", "alg": algorithm.name(), "jwk": signer.public_key().to_jwk()});
+        write(corpus, "dpop", name, sign(&signer, &header, claims)?)?;
+        if algorithm == Algorithm::Es256 {
+            // Signed by the key that they hold, refused for what they say.
+            let late = json!({"jti": "1", "htm": "post", "htu": "https://issuer.example/token#", "iat": 1.5});
+            write(corpus, "dpop", "refused-claims", sign(&signer, &header, &late)?)?;
+            let mut private = header.clone();
+            private["jwk"]["d"] = json!("AAAA");
+            write(corpus, "dpop", "refused-private", sign(&signer, &private, claims)?)?;
+        }
+    }
+    write(corpus, "dpop", "htu", "https://[2001:DB8::1]:0443/a/%2e%2E/%c3%a4?x#y")?;
+    write(corpus, "dpop", "nonce", nonce)
 }
 
 fn tokens(corpus: &Path) -> Result<(), Box<dyn Error>> {

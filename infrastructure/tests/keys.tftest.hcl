@@ -100,8 +100,8 @@ run "secret_and_parameters" {
   }
 
   assert {
-    condition     = aws_kms_key.secret.enable_key_rotation && length(aws_kms_key.signing) == 0
-    error_message = "the secret's key rotates by itself; no signing key is made unasked"
+    condition     = aws_kms_key.secret.enable_key_rotation && output.signing_key_tag == null && alltrue([for statements in values(output.signing_statements) : length(statements) == 0])
+    error_message = "the secret's key rotates by itself; nobody may do anything with signing keys in KMS unasked"
   }
 }
 
@@ -142,42 +142,6 @@ run "who_decrypts_the_ring" {
   }
 }
 
-run "kms_signing_keys" {
-  module {
-    source = "./modules/keys"
-  }
-
-  variables {
-    kms_signing_keys = { "2026a" = { algorithm = "ES256" }, "2026b" = { algorithm = "RS256", rsa_bits = 3072 } }
-  }
-
-  assert {
-    condition     = { for name, key in aws_kms_key.signing : name => [key.key_usage, key.customer_master_key_spec] } == { "2026a" = ["SIGN_VERIFY", "ECC_NIST_P256"], "2026b" = ["SIGN_VERIFY", "RSA_3072"] }
-    error_message = "each key has the kind its algorithm needs"
-  }
-
-  assert {
-    condition = { for name, policy in output.signing_key_policies : name => [for s in jsondecode(policy).Statement : s.Condition.StringEquals["kms:SigningAlgorithm"] if s.Sid == "SignWithOneAlgorithm"] } == {
-      "2026a" = ["ECDSA_SHA_256"], "2026b" = ["RSASSA_PKCS1_V1_5_SHA_256"]
-    }
-    error_message = "one key signs with one algorithm"
-  }
-
-  assert {
-    condition = alltrue(flatten([
-      for policy in values(output.signing_key_policies) : [
-        for s in jsondecode(policy).Statement : [for action in s.Action : !strcontains(action, "*") && (s.Sid == "SignWithOneAlgorithm" || action != "kms:Sign")]
-      ]
-    ]))
-    error_message = "no wildcard, and no other way to sign"
-  }
-
-  assert {
-    condition     = alltrue([for policy in values(output.signing_key_policies) : [for s in jsondecode(policy).Statement : s.Principal.AWS if s.Sid == "WithdrawDisables"] == [["arn:aws:iam::111122223333:role/withdraw"]]])
-    error_message = "only the withdrawal disables keys"
-  }
-}
-
 run "who_writes_keys" {
   module {
     source = "./modules/rotation"
@@ -213,24 +177,13 @@ run "who_writes_keys" {
   }
 }
 
-run "who_writes_kms_keys_and_recycles" {
+run "who_recycles" {
   module {
     source = "./modules/rotation"
   }
 
   variables {
-    recycle_issuers  = true
-    signing_key_arns = { "2026a" = "arn:aws:kms:eu-west-1:111122223333:key/22222222-2222-2222-2222-222222222222" }
-  }
-
-  assert {
-    condition     = { for s in jsondecode(output.rotation.policy_json).Statement : s.Sid => [s.Action, s.Resource] if strcontains(s.Sid, "SigningKeys") } == { UseSigningKeys = [["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"], ["arn:aws:kms:eu-west-1:111122223333:key/22222222-2222-2222-2222-222222222222"]] }
-    error_message = "the rotation signs with the named keys to check them, and disables none"
-  }
-
-  assert {
-    condition     = [for s in jsondecode(output.withdraw.policy_json).Statement : [s.Action, s.Resource] if s.Sid == "DisableSigningKeys"] == [[["kms:DisableKey"], ["arn:aws:kms:eu-west-1:111122223333:key/22222222-2222-2222-2222-222222222222"]]]
-    error_message = "the withdrawal disables the named keys"
+    recycle_issuers = true
   }
 
   assert {
@@ -290,10 +243,10 @@ run "refusals_1" {
     name                           = "aws-issuer"
     secret_recovery_window_in_days = 1
     kms_deletion_window_in_days    = 1
-    kms_signing_keys               = { a = { algorithm = "HS256" } }
+    key_store                      = "KMS"
   }
 
-  expect_failures = [var.kms_deletion_window_in_days, var.kms_signing_keys, var.mapping, var.name, var.secret_recovery_window_in_days]
+  expect_failures = [var.key_store, var.kms_deletion_window_in_days, var.mapping, var.name, var.secret_recovery_window_in_days]
 }
 
 run "refusals_2" {
@@ -304,39 +257,10 @@ run "refusals_2" {
   }
 
   variables {
-    mapping          = "docs/config/mapping.toml"
-    kms_signing_keys = { a = { algorithm = "ES256", rsa_bits = 2048 } }
+    mapping = "docs/config/mapping.toml"
   }
 
-  expect_failures = [var.kms_signing_keys, var.mapping]
-}
-
-run "small_rsa" {
-  command = plan
-
-  module {
-    source = "./modules/keys"
-  }
-
-  variables {
-    kms_signing_keys = { a = { algorithm = "RS256", rsa_bits = 1024 } }
-  }
-
-  expect_failures = [var.kms_signing_keys]
-}
-
-run "kms_key_with_a_slash" {
-  command = plan
-
-  module {
-    source = "./modules/keys"
-  }
-
-  variables {
-    kms_signing_keys = { "a/b" = { algorithm = "RS256" } }
-  }
-
-  expect_failures = [var.kms_signing_keys]
+  expect_failures = [var.mapping]
 }
 
 run "rotation_by_the_hour" {

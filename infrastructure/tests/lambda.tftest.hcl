@@ -67,7 +67,7 @@ variables {
     ReadCurrentRing = {
       actions    = ["secretsmanager:GetSecretValue"]
       resources  = ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:ring-AbCdEf"]
-      conditions = { StringEquals = { "secretsmanager:VersionStage" = "AWSCURRENT" } }
+      conditions = { StringEquals = { "secretsmanager:VersionStage" = ["AWSCURRENT"] } }
     }
   }
 }
@@ -84,7 +84,7 @@ run "image" {
         Effect    = "Allow"
         Action    = ["secretsmanager:GetSecretValue"]
         Resource  = ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:ring-AbCdEf"]
-        Condition = { StringEquals = { "secretsmanager:VersionStage" = "AWSCURRENT" } }
+        Condition = { StringEquals = { "secretsmanager:VersionStage" = ["AWSCURRENT"] } }
       },
       {
         Sid      = "WriteOwnLog"

@@ -61,17 +61,61 @@ locals {
     }
   }
 
+  # KMS signing keys come at run time, and CloudTrail names a key by its ARN, never by its tags. What can be seen without
+  # knowing the keys: whoever gives the tag to a key or takes it away, whoever grants Sign to somebody, and every new key
+  # policy of the account and region, for another application's key too. Not seen here: a kms:Sign by somebody whom IAM lets
+  # (docs/OPERATIONS.md says how to look; the sample SCP prevents it).
+  _watched_signing_keys = {
+    for rule, watched in {
+      signing-key-tagged = {
+        why     = "the tag by which functions may sign was given to a KMS key, or taken from one, other than by making a key for the ring"
+        sources = ["aws.kms"]
+        detail = {
+          eventSource = ["kms.amazonaws.com"]
+          "$or" = concat(
+            [
+              for by in local._not_ours["$or"] : merge(by, {
+                eventName         = ["CreateKey"]
+                requestParameters = { tags = { tagKey = [try(var.signing_key_tag.key, "")], tagValue = [try(var.signing_key_tag.value, "")] } }
+              })
+            ],
+            # Rotation and withdrawal make keys with the tag; they never tag one that is there.
+            [
+              { eventName = ["TagResource"], requestParameters = { tags = { tagKey = [try(var.signing_key_tag.key, "")] } } },
+              { eventName = ["UntagResource"], requestParameters = { tagKeys = [try(var.signing_key_tag.key, "")] } },
+            ],
+          )
+        }
+      }
+      signing-key-opened = {
+        why     = "a KMS key got another policy, or somebody a grant to sign: that is how others come to sign; look whether the key carries the ring's tag"
+        sources = ["aws.kms"]
+        detail = {
+          eventSource = ["kms.amazonaws.com"]
+          "$or" = [
+            { eventName = ["PutKeyPolicy"] },
+            { eventName = ["CreateGrant"], requestParameters = { operations = ["Sign"] } },
+          ]
+        }
+      }
+    } : rule => watched if var.signing_key_tag != null
+  }
+
+  _rules = merge(local._watched, local._watched_signing_keys)
+
   _targets = {
-    for pair in setproduct(keys(local._watched), range(length(var.alarm_topic_arns))) :
+    for pair in setproduct(keys(local._rules), range(length(var.alarm_topic_arns))) :
     "${pair[0]}-${pair[1]}" => { rule = pair[0], topic = var.alarm_topic_arns[pair[1]] }
   }
 }
 
 resource "aws_cloudwatch_event_rule" "this" {
-  for_each = local._watched
+  for_each = local._rules
 
   name        = "${var.name}-${each.key}"
   description = each.value.why
+  # Without this, EventBridge leaves out calls that only read, and with them GetSecretValue.
+  state = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
 
   event_pattern = jsonencode({
     source        = each.value.sources

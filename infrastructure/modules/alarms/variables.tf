@@ -75,6 +75,15 @@ variable "secret_arn" {
   nullable    = false
 }
 
+variable "signing_key_tag" {
+  description = "The tag that KMS signing keys carry (key, value): the keys module's signing_key_tag. Null: there are none."
+  type = object({
+    key   = string
+    value = string
+  })
+  default = null
+}
+
 variable "stage_name" {
   description = "Stage of the REST API."
   type        = string

@@ -44,10 +44,11 @@ output "signing_key_tag" {
 }
 
 output "signing_statements" {
-  description = "What functions may do with KMS signing keys, as policy_statements of the lambda module: use, make, disable => Sid => statement. Empty where the key store has no such keys."
+  description = "What functions may do with KMS signing keys, as policy_statements of the lambda module: read, sign, make, disable => Sid => statement. Empty where the key store has no such keys."
   value = {
     disable = { for sid, statement in local._disable : sid => statement if local._uses }
     make    = { for sid, statement in local._make : sid => statement if local._makes }
-    use     = { for sid, statement in local._use : sid => statement if local._uses }
+    read    = { for sid, statement in local._read : sid => statement if local._uses }
+    sign    = { for sid, statement in local._sign : sid => statement if local._uses }
   }
 }

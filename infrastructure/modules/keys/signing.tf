@@ -14,9 +14,17 @@ locals {
     }
   }
 
-  _use = {
+  _read = {
+    ReadOwnPublicKeys = {
+      actions    = ["kms:GetPublicKey"]
+      resources  = [local._all_keys]
+      conditions = local._own_signing_key
+    }
+  }
+
+  _sign = {
     SignWithOwnKeys = {
-      actions    = ["kms:GetPublicKey", "kms:Sign"]
+      actions    = ["kms:Sign"]
       resources  = [local._all_keys]
       conditions = local._own_signing_key
     }

@@ -102,11 +102,11 @@ variable "name" {
 }
 
 variable "policy_statements" {
-  description = "What the function may do besides writing its log and traces: Sid => actions, resources and conditions (operator => key => value). Every resource is named."
+  description = "What the function may do besides writing its log and traces: Sid => actions, resources and conditions (operator => key => values). Every resource is named, but for KMS signing keys that a tag names."
   type = map(object({
     actions    = list(string)
     resources  = list(string)
-    conditions = optional(map(map(string)), {})
+    conditions = optional(map(map(list(string))), {})
   }))
   default  = {}
   nullable = false
@@ -123,13 +123,35 @@ variable "policy_statements" {
     error_message = "policy_statements: expected every action in full (service:Action); hint: list the actions instead of a wildcard."
   }
 
+  # A key that is made at run time has no ARN yet, only the tag that it is made with. So these three kinds of statement, and
+  # no other, may name every key of the region: use of keys that carry the tag, the making of a signing key with it, and
+  # that tag itself on no key of another ring. Exact values: StringEquals knows no wildcard, and "$" would be a variable.
   validation {
-    condition = alltrue(flatten([
-      for statement in values(var.policy_statements) : [
-        for resource in statement.resources : startswith(resource, "arn:") && !strcontains(resource, "*")
-      ]
-    ]))
-    error_message = "policy_statements: expected every resource as an ARN without a wildcard; hint: pass the resource's own arn attribute."
+    condition = alltrue([
+      for statement in values(var.policy_statements) : alltrue([for resource in statement.resources : can(regex("^arn:[^*?$]+$", resource))]) ? true : anytrue([
+        alltrue([
+          length(setsubtract(statement.actions, ["kms:DisableKey", "kms:GetPublicKey", "kms:Sign"])) == 0,
+          alltrue([for resource in statement.resources : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/\\*$", resource))]),
+          can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$", one(statement.conditions["StringEquals"]["aws:ResourceTag/jwt-issuer:ring"]))),
+          try(statement.conditions["StringEquals"]["kms:KeyUsage"] == tolist(["SIGN_VERIFY"]), false),
+        ]),
+        alltrue([
+          statement.actions == tolist(["kms:CreateKey"]) && statement.resources == tolist(["*"]),
+          can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$", one(statement.conditions["StringEquals"]["aws:RequestTag/jwt-issuer:ring"]))),
+          try(statement.conditions["ForAllValues:StringEquals"]["aws:TagKeys"] == tolist(["jwt-issuer:ring"]), false),
+          try(statement.conditions["StringEquals"]["kms:KeyUsage"] == tolist(["SIGN_VERIFY"]), false),
+          try(length(statement.conditions["StringEquals"]["kms:KeySpec"]) > 0 && length(setsubtract(statement.conditions["StringEquals"]["kms:KeySpec"], ["ECC_NIST_P256", "ECC_NIST_P384", "RSA_2048"])) == 0, false),
+        ]),
+        alltrue([
+          statement.actions == tolist(["kms:TagResource"]),
+          alltrue([for resource in statement.resources : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/\\*$", resource))]),
+          can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$", one(statement.conditions["StringEquals"]["aws:RequestTag/jwt-issuer:ring"]))),
+          try(statement.conditions["ForAllValues:StringEquals"]["aws:TagKeys"] == tolist(["jwt-issuer:ring"]), false),
+          try(statement.conditions["StringEqualsIfExists"]["aws:ResourceTag/jwt-issuer:ring"] == statement.conditions["StringEquals"]["aws:RequestTag/jwt-issuer:ring"], false),
+        ]),
+      ])
+    ])
+    error_message = "policy_statements: expected every resource as an ARN without a wildcard (of KMS: key/* to use keys, and * to make them, only with this ring's tag as the condition); hint: pass the resource's own arn attribute, or the keys module's signing_statements."
   }
 
   validation {

@@ -27,9 +27,9 @@ locals {
   }
 
   # Both make keys: a rotation the next standby, a withdrawal what replaces the withdrawn. "Sign with every private half,
-  # verify with the published set" holds for KMS keys too, so both use them. Only the withdrawal disables.
-  _kms          = merge(var.signing_statements.make, var.signing_statements.use)
-  _kms_withdraw = var.signing_statements.disable
+  # verify with the published set" holds for KMS keys too, so the rotation signs. Only the withdrawal disables.
+  _kms_rotation = merge(var.signing_statements.make, var.signing_statements.read, var.signing_statements.sign)
+  _kms_withdraw = merge(var.signing_statements.make, var.signing_statements.read, var.signing_statements.disable)
 
   # Warm issuers hold the old ring for up to five minutes. A new version behind the alias replaces them at once. The right
   # to change the issuer's settings is a right to forge, so it is given only when asked for.
@@ -59,7 +59,7 @@ module "rotation" {
   lambda_environment_variables = var.lambda_environment_variables
   log_kms_key_arn              = var.log_kms_key_arn
   log_retention_days           = var.log_retention_days
-  policy_statements            = merge(local._keys, local._kms)
+  policy_statements            = merge(local._keys, local._kms_rotation)
 }
 
 module "withdraw" {
@@ -72,7 +72,7 @@ module "withdraw" {
   zip               = var.withdraw_zip
   timeout_seconds   = 60
   log_kms_key_arn   = var.log_kms_key_arn
-  policy_statements = merge(local._keys, local._kms, local._kms_withdraw, local._recycle)
+  policy_statements = merge(local._keys, local._kms_withdraw, local._recycle)
 
   log_retention_days = var.log_retention_days
   lambda_environment_variables = merge(var.lambda_environment_variables, !var.recycle_issuers ? {} : {

@@ -106,11 +106,12 @@ variable "secret_key_arn" {
 }
 
 variable "signing_statements" {
-  description = "What both functions may do with KMS signing keys: the keys module's signing_statements."
+  description = "What the functions may do with KMS signing keys: the keys module's signing_statements."
   type = object({
     disable = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
     make    = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
-    use     = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
+    read    = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
+    sign    = optional(map(object({ actions = list(string), resources = list(string), conditions = map(map(list(string))) })), {})
   })
   default  = {}
   nullable = false

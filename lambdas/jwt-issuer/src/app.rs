@@ -4,11 +4,14 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use http::{HeaderName, Method};
+use http::Method;
 use serde_json::Value;
 use token_claims::{CallerIdentity, Principal, PrincipalError, SsoPath};
-use token_http::{Door, EventError, GatewayEvent, GatewayResponse, OAuthError, token_request, token_response};
+use token_http::{
+    Door, EventError, GatewayEvent, GatewayResponse, OAuthError, dpop_proof, token_request, token_response,
+};
 use token_issuance::{IssueError, IssuedToken, KeyLoader, MappingLoader, Refreshing, Stamp, TokenIssuer};
+use token_jose::{Algorithm, Htu, Proof, ProofExpectation, verify_proof};
 use token_shell::{Clock, IdSource, Problems};
 
 use crate::audit::{self, Trail};
@@ -23,6 +26,7 @@ const TOKEN: &str = "/token";
 /// The Lambda, ready to answer.
 pub struct App {
     issuer: TokenIssuer,
+    token_endpoint: Htu,
     organization_id: Option<String>,
     sso_path: SsoPath,
     api_id: Option<String>,
@@ -39,8 +43,8 @@ pub(crate) enum Refused {
     Api { expected: String },
     #[error("{0}")]
     Body(OAuthError),
-    #[error("a DPoP header was sent, and proofs are not supported yet")]
-    Dpop,
+    #[error("{0}")]
+    Dpop(OAuthError),
     #[error(transparent)]
     Event(#[from] EventError),
     #[error("no IAM identity in the request context")]
@@ -67,7 +71,7 @@ impl Refused {
         match self {
             Self::Api { .. } => "other_api",
             Self::Body(_) => "bad_request",
-            Self::Dpop => "dpop_unsupported",
+            Self::Dpop(_) => "bad_proof",
             Self::Event(_) => "bad_event",
             Self::Identity => "no_identity",
             Self::Issue(error) => error.code(),
@@ -88,10 +92,7 @@ impl From<&Refused> for OAuthError {
             Refused::Api { .. } => {
                 Self::access_denied("expected a request of this issuer's own API and stage, found another")
             }
-            Refused::Body(error) => error.clone(),
-            Refused::Dpop => Self::invalid_request(
-                "expected no DPoP header: proofs of possession are not supported yet; hint: leave the header out to get a Bearer token",
-            ),
+            Refused::Body(error) | Refused::Dpop(error) => error.clone(),
             Refused::Event(error) => Self::invalid_request(error.to_string()),
             Refused::Identity => Self::no_identity(),
             Refused::Issue(error) => error.into(),
@@ -125,15 +126,16 @@ impl App {
         ids: Box<dyn IdSource>,
         metrics: Box<dyn Write + Send>,
     ) -> Result<Self, Problems> {
-        let issuer = Self::issuer(&config);
-        if let Some(issuer) = &issuer
+        let issuer = Self::issuer(&config).zip(config.token_endpoint.clone());
+        if let Some((issuer, _)) = &issuer
             && let Err(error) = issuer.warm(clock.now()).await
         {
             problems.add(error);
         }
-        let issuer = problems.into_result(issuer)?;
+        let (issuer, token_endpoint) = problems.into_result(issuer)?;
         Ok(Self {
             issuer,
+            token_endpoint,
             organization_id: config.organization_id,
             sso_path: config.sso_path,
             api_id: config.api_id,
@@ -181,11 +183,29 @@ impl App {
         self.check_route(&event)?;
         let principal = self.principal(&event)?;
         let principal = trail.principal.insert(principal);
-        if event.headers.contains_key(HeaderName::from_static("dpop")) {
-            return Err(Refused::Dpop);
-        }
+        let proof = self.proof(&event, stamp).map_err(Refused::Dpop)?;
         let request = token_request(&event).map_err(Refused::Body)?;
-        Ok(self.issuer.issue(principal, &request, stamp).await?)
+        Ok(match proof {
+            Some(proof) => self.issuer.issue_bound(principal, &request, proof.jkt(), stamp).await?,
+            None => self.issuer.issue(principal, &request, stamp).await?,
+        })
+    }
+
+    /// The proof of the key that the token is to be bound to, if the request carries one.
+    ///
+    /// Nobody remembers its `jti`: the signature of the request says who asks, and the proof only names the key. Whoever
+    /// sends a copy of it gets a token that he cannot use.
+    fn proof(&self, event: &GatewayEvent, stamp: &Stamp) -> Result<Option<Proof>, OAuthError> {
+        let Some(proof) = dpop_proof(&event.headers)? else { return Ok(None) };
+        let expect = ProofExpectation {
+            method: event.method.as_str(),
+            uris: std::slice::from_ref(&self.token_endpoint),
+            access_token: None,
+            nonces: None,
+            nonce_required: false,
+            algorithms: &Algorithm::ALL,
+        };
+        verify_proof(proof, &expect, stamp.now).map(Some).map_err(|error| OAuthError::from(&error))
     }
 
     fn check_route(&self, event: &GatewayEvent) -> Result<(), Refused> {

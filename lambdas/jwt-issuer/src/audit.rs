@@ -49,6 +49,7 @@ pub(crate) fn log(trail: &Trail<'_>, outcome: &Result<IssuedToken, Refused>) {
                 scope = %record.scopes.join(" "),
                 token_id = %record.token_id,
                 token_sha256 = %record.token_sha256,
+                jkt = record.jkt,
                 kid = %record.kid,
                 algorithm = record.algorithm,
                 ring_generation = record.ring_generation,

@@ -7,6 +7,7 @@ use token_aws::KmsKeys;
 use token_claims::SsoPath;
 use token_http::{is_issuer, is_organization_id};
 use token_issuance::{DocumentSource, SignerSource};
+use token_jose::Htu;
 use token_shell::{LogLevel, Problems, Settings, Vars};
 
 /// The longest time, in seconds, that keys and mapping are used without a look at their store: contracts say five minutes,
@@ -18,6 +19,8 @@ pub struct Config {
     /// `LOG_LEVEL`.
     pub log_level: LogLevel,
     pub(crate) issuer: Option<String>,
+    /// Where clients call us, as a proof's `htu` names it.
+    pub(crate) token_endpoint: Option<Htu>,
     pub(crate) ring: Option<Arc<dyn DocumentSource>>,
     pub(crate) published: Option<Arc<dyn DocumentSource>>,
     pub(crate) mapping: Option<Arc<dyn DocumentSource>>,
@@ -31,9 +34,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads `JWT_ISSUER_URL`, `KEY_RING` or `SIGNING_KEY_SECRET_ARN`, `JWKS` or `JWKS_SSM_PARAM`, `MAPPING`, `AUDIENCE`,
-    /// `ORGANIZATION_ID`, `SSO_PATH_ENFORCED`, `API_ID`, `STAGE`, `REFRESH_SECONDS`, `KMS_SIGNS_PER_SECOND` and `LOG_LEVEL`,
-    /// and opens the documents (without reading them). Everything wrong is added to `problems`.
+    /// Reads `JWT_ISSUER_URL`, `TOKEN_ENDPOINT_URL`, `KEY_RING` or `SIGNING_KEY_SECRET_ARN`, `JWKS` or `JWKS_SSM_PARAM`,
+    /// `MAPPING`, `AUDIENCE`, `ORGANIZATION_ID`, `SSO_PATH_ENFORCED`, `API_ID`, `STAGE`, `REFRESH_SECONDS`,
+    /// `KMS_SIGNS_PER_SECOND` and `LOG_LEVEL`, and opens the documents (without reading them). Everything wrong is added to
+    /// `problems`.
     pub fn read(vars: &dyn Vars, problems: &mut Problems) -> Self {
         let mut opener = Opener::new(vars);
         let mut settings = Settings::new(vars, problems);
@@ -47,6 +51,18 @@ impl Config {
                 settings.problem("JWT_ISSUER_URL", expected, url, None);
             }
             good
+        });
+        let (setting, endpoint) = match settings.optional("TOKEN_ENDPOINT_URL") {
+            Some(url) => ("TOKEN_ENDPOINT_URL", Some(url)),
+            None => ("JWT_ISSUER_URL", issuer.as_ref().map(|issuer| format!("{issuer}/token"))),
+        };
+        let token_endpoint = endpoint.and_then(|url| {
+            let endpoint = Htu::parse(&url).ok().filter(|_| is_issuer(&url));
+            if endpoint.is_none() {
+                let expected = "an https URL (http on loopback only) that RFC 3986 knows, without query, fragment or trailing slash";
+                settings.problem(setting, expected, &url, None);
+            }
+            endpoint
         });
         let ring = one_of(settings, "KEY_RING", "SIGNING_KEY_SECRET_ARN", "secretsmanager", "where the key ring is")
             .and_then(|text| opener.open(settings, "KEY_RING", &text, &["secretsmanager", "ssm", "file"]));
@@ -73,6 +89,7 @@ impl Config {
             signers,
             log_level: log_level(settings),
             issuer,
+            token_endpoint,
             ring,
             published,
             mapping,

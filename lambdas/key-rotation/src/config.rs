@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use lambda_common::{Opener, kms_budget, log_level, one_of};
-use token_aws::{KmsKeyMaker, KmsKeys};
-use token_issuance::Location;
-use token_issuance::rotation::{KeyMaker, LocalKeyMaker, Rotation};
-use token_jose::{Algorithm, RingPolicy};
+use token_aws::{AwsClients, KmsKeyMaker, KmsKeys};
+use token_issuance::rotation::{KeyMaker, LocalKeyMaker, Rotation, WarmIssuers};
+use token_issuance::{Location, SourceError};
+use token_jose::{Algorithm, KeyVersion, RingPolicy};
 use token_shell::{LogLevel, Problems, Settings, Vars};
 
 /// What the environment says.
@@ -23,7 +24,7 @@ impl Config {
     /// separated, the first is the default), the policy (`ROTATION_INTERVAL_SECONDS`, `ROTATION_LEAD_SECONDS`,
     /// `MAX_TOKEN_TTL_SECONDS`, `RETENTION_SECONDS`, `JWKS_MAX_AGE_SECONDS`, `VERIFIER_CACHE_SECONDS`, `SKEW_SECONDS`,
     /// [`RingPolicy`]'s defaults), `KEY_STORE` (`ring`, or `kms` for new keys in AWS KMS), `KMS_SIGNS_PER_SECOND` and
-    /// `LOG_LEVEL`. Everything wrong is added to `problems`; nothing is read from a store.
+    /// `LOG_LEVEL`; for a withdrawal also `ISSUER_FUNCTION_NAME` with `ISSUER_FUNCTION_ALIAS`. Everything wrong is added to `problems`; nothing is read from a store.
     ///
     /// Algorithms and policy are those of the first ring: every later ring carries its own.
     pub fn read(vars: &dyn Vars, problems: &mut Problems) -> Self {
@@ -57,16 +58,30 @@ impl Config {
         }
         let budget = kms_budget(settings);
         let store = key_store(settings, algorithms.as_deref().unwrap_or_default());
-        let rotation = match (opened, clients, algorithms, policy, budget, store) {
-            (Some((versions, published)), Some(clients), Some(algorithms), Some(policy), Some(budget), Some(store)) => {
-                let maker: Arc<dyn KeyMaker> = match (store, &secret) {
-                    (KeyStore::Kms, Some(secret)) => {
-                        Arc::new(KmsKeyMaker::new(clients.clone(), Arc::clone(&budget), secret))
-                    }
-                    _ => Arc::new(LocalKeyMaker),
-                };
+        let issuers = clients.as_ref().map(|clients| issuers(settings, clients));
+        let maker = clients.as_ref().zip(secret.as_ref()).zip(budget.as_ref()).zip(store);
+        let maker = maker.map(|(((clients, secret), budget), store)| {
+            let kms = KmsKeyMaker::new(clients.clone(), Arc::clone(budget), secret);
+            match store {
+                KeyStore::Kms => Arc::new(kms) as Arc<dyn KeyMaker>,
+                KeyStore::Ring => Arc::new(RingKeyMaker { kms }),
+            }
+        });
+        let rotation = match (opened, clients.zip(issuers), algorithms, policy, budget, maker) {
+            (
+                Some((versions, published)),
+                Some((clients, Ok(issuers))),
+                Some(algorithms),
+                Some(policy),
+                Some(budget),
+                Some(maker),
+            ) => {
                 let rotation = Rotation::new(Arc::new(versions), Arc::new(published), maker, algorithms, policy);
-                Some(rotation.with_signers(Arc::new(KmsKeys::new(clients, budget))))
+                let rotation = rotation.with_signers(Arc::new(KmsKeys::new(clients, budget)));
+                Some(match issuers {
+                    Some(issuers) => rotation.with_issuers(issuers),
+                    None => rotation,
+                })
             }
             _ => None,
         };
@@ -79,6 +94,43 @@ impl Config {
 enum KeyStore {
     Ring,
     Kms,
+}
+
+/// Makes keys that live in the ring. Older ones of the same ring may be in KMS, and are disabled there all the same.
+#[derive(Debug)]
+struct RingKeyMaker {
+    kms: KmsKeyMaker,
+}
+
+#[async_trait]
+impl KeyMaker for RingKeyMaker {
+    async fn standby(&self, algorithm: Algorithm) -> Result<KeyVersion, SourceError> {
+        LocalKeyMaker.standby(algorithm).await
+    }
+
+    async fn disable(&self, key: &KeyVersion) -> Result<(), SourceError> {
+        self.kms.disable(key).await
+    }
+}
+
+/// The issuer whose warm processes a withdrawal replaces, if it shall; an error after noting why not.
+fn issuers(settings: &mut Settings<'_>, clients: &AwsClients) -> Result<Option<Arc<dyn WarmIssuers>>, ()> {
+    match (settings.optional("ISSUER_FUNCTION_NAME"), settings.optional("ISSUER_FUNCTION_ALIAS")) {
+        (None, None) => Ok(None),
+        (Some(function), Some(alias)) => match clients.issuer_function(&function, &alias) {
+            Ok(issuers) => Ok(Some(Arc::new(issuers))),
+            Err(problem) => {
+                settings.note(format_args!("ISSUER_FUNCTION_NAME, ISSUER_FUNCTION_ALIAS: {problem}"));
+                Err(())
+            }
+        },
+        _ => {
+            settings.note(
+                "ISSUER_FUNCTION_NAME, ISSUER_FUNCTION_ALIAS: expected both or none, found one; hint: set both, and a withdrawal replaces warm issuers",
+            );
+            Err(())
+        }
+    }
 }
 
 fn key_store(settings: &mut Settings<'_>, algorithms: &[Algorithm]) -> Option<KeyStore> {

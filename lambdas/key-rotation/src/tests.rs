@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use token_issuance::SourceError;
 use token_issuance::rotation::{LocalKeyMaker, Rotation};
-use token_jose::{Algorithm, KeyRing, RingPolicy};
+use token_jose::{Algorithm, KeyRing, KeySet, LocalSigner, PublishedKey, RingPolicy};
 use token_shell::{Clock, LogLevel, MapVars, OsIds, Problems};
-use token_testkit::{MemoryPublished, MemorySecret, at, run_to_end};
+use token_testkit::{MemoryIssuers, MemoryPublished, MemorySecret, at, run_to_end};
 
 use super::*;
 
@@ -77,9 +78,13 @@ fn a_pasted_key_is_not_shown_and_an_algorithm_stands_once() {
     assert!(problems(&[("SIGNING_KEY_SECRET_ARN", "arn:aws:s3:::x")]).contains("KEY_RING: expected the ARN"));
 }
 
+/// 20 seconds after the clock's time, in milliseconds since 1970.
+const LATER: u64 = 1_795_305_620_000;
+
 struct Stand {
     secret: MemorySecret,
     published: MemoryPublished,
+    issuers: Option<MemoryIssuers>,
     metrics: Metrics,
 }
 
@@ -118,7 +123,7 @@ impl Stand {
     fn new() -> Self {
         let secret = MemorySecret::new();
         let published = MemoryPublished::beside(&secret);
-        Self { secret, published, metrics: Metrics::default() }
+        Self { secret, published, issuers: None, metrics: Metrics::default() }
     }
 
     fn config(&self) -> Config {
@@ -129,6 +134,10 @@ impl Stand {
             vec![Algorithm::EdDsa],
             RingPolicy::default(),
         );
+        let rotation = match &self.issuers {
+            Some(issuers) => rotation.with_issuers(Arc::new(issuers.clone())),
+            None => rotation,
+        };
         Config { log_level: LogLevel::default(), secret: Some(SECRET.to_owned()), rotation: Some(rotation) }
     }
 
@@ -210,6 +219,69 @@ fn a_failed_step_is_counted_and_may_be_run_again() {
 }
 
 #[test]
+fn the_issuer_is_named_with_its_alias_or_not_at_all() {
+    let both = [("ISSUER_FUNCTION_NAME", "dev-issuer"), ("ISSUER_FUNCTION_ALIAS", "live")];
+    assert_eq!(problems(&both), "");
+    assert!(problems(&both[..1]).contains("ISSUER_FUNCTION_ALIAS: expected both or none"));
+    for wrong in [("ISSUER_FUNCTION_NAME", "arn:aws:lambda:x"), ("ISSUER_FUNCTION_ALIAS", "7")] {
+        let found = problems(&[both[0], both[1], wrong]);
+        assert!(found.contains(wrong.0) && found.contains("hint"), "{found}");
+    }
+}
+
+#[test]
+fn warm_issuers_are_replaced_and_a_failure_of_that_does_not_hide_the_withdrawal() {
+    let issuers = MemoryIssuers::default();
+    let stand = Stand { issuers: Some(issuers.clone()), ..Stand::new() };
+    stand.secret.start_rotation(TOKEN).unwrap();
+    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        run_to_end(stand.rotation().handle(&event(step))).unwrap();
+    }
+    let app = stand.withdrawal();
+    assert_eq!(run_to_end(app.handle(b"{}", LATER)).unwrap_err().code(), "event");
+    assert!(issuers.runs().is_empty(), "nothing was withdrawn");
+    let withdraw = |deadline| run_to_end(app.handle(br#"{"withdraw": "all"}"#, deadline)).unwrap();
+    assert_eq!(withdraw(LATER)["issuers"], json!({"outcome": "recycled", "from": "1", "to": "2"}));
+    let denied =
+        SourceError::Denied { source_name: "lambda:issuer:live".to_owned(), detail: "AccessDenied".to_owned() };
+    issuers.refuse(Some(denied));
+    let generation = withdraw(LATER)["min_generation"].clone();
+    let again = withdraw(0);
+    assert!(again["min_generation"].as_u64() > generation.as_u64(), "{again}");
+    let problem = again["issuers"]["problem"].as_str().unwrap();
+    assert_eq!(again["issuers"]["outcome"], "not_recycled");
+    assert!(problem.contains("access denied (AccessDenied)") && problem.contains("run it again"), "{problem}");
+    let within: Vec<_> = issuers.runs().iter().map(|(_, within)| within.as_secs()).collect();
+    assert_eq!(within, [17, 17, 0], "what the invocation has left");
+    let mut runs: Vec<_> = issuers.runs().into_iter().map(|(run, _)| run).collect();
+    runs.dedup();
+    assert_eq!(runs.len(), 3, "each run is another");
+}
+
+#[test]
+fn a_planted_key_is_withdrawn_and_one_that_is_nowhere_is_refused() {
+    let stand = Stand::new();
+    stand.secret.start_rotation(TOKEN).unwrap();
+    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        run_to_end(stand.rotation().handle(&event(step))).unwrap();
+    }
+    let planted = LocalSigner::generate(Algorithm::EdDsa).unwrap().public_key().clone();
+    let set = KeySet::parse(stand.published.text().unwrap().as_bytes()).unwrap();
+    let entries = set.entries().cloned().chain([PublishedKey::new(planted.clone())]);
+    stand.published.set(Some(&KeySet::new(entries, set.min_generation()).to_stored_json()));
+    let withdraw = |kid: &str| {
+        let event = json!({ "withdraw": kid }).to_string();
+        run_to_end(stand.withdrawal().handle(event.as_bytes(), LATER))
+    };
+    let refused = withdraw(&"A".repeat(43)).unwrap_err();
+    assert!(refused.code() == "ring" && refused.to_string().contains("or of the published set"), "{refused}");
+    let answer = withdraw(planted.kid().as_str()).unwrap();
+    let nothing = json!({"kid": planted.kid().as_str(), "foreign": true, "signed_from": null, "signed_until": null, "latest_exp": null});
+    assert_eq!(answer["keys"], json!([nothing]), "{answer}");
+    assert!(!stand.published.text().unwrap().contains(planted.kid().as_str()));
+}
+
+#[test]
 fn a_withdrawal_answers_with_what_it_means() {
     let stand = Stand::new();
     stand.secret.start_rotation(TOKEN).unwrap();
@@ -222,19 +294,22 @@ fn a_withdrawal_answers_with_what_it_means() {
     let kid = ring.key_versions().iter().find(|key| key.signs_from().is_some()).unwrap().kid().to_string();
 
     let app = stand.withdrawal();
-    let answer = run_to_end(app.handle(json!({ "withdraw": kid }).to_string().as_bytes())).unwrap();
+    let answer = run_to_end(app.handle(json!({ "withdraw": kid }).to_string().as_bytes(), LATER)).unwrap();
     assert_eq!(
         answer,
         json!({
             "keys": [{
                 "kid": kid,
+                "foreign": false,
                 "signed_from": "2026-11-22T00:00:00Z",
                 "signed_until": "2026-11-22T00:00:00Z",
                 // Half the lead, a clock behind, and the longest lifetime.
                 "latest_exp": "2026-11-22T13:01:00Z",
             }],
             "min_generation": 3,
+            "issuers": { "outcome": "follow" },
             "issuers_follow_by": "2026-11-22T00:05:00Z",
+            "run_again_after": "2026-11-22T00:01:00Z",
             "forgeries_accepted_until": "2026-11-22T01:07:00Z",
             "refusals_until": "2026-11-22T01:07:00Z",
             "still_enabled": [],
@@ -242,12 +317,12 @@ fn a_withdrawal_answers_with_what_it_means() {
     );
     assert!(!stand.published.text().unwrap().contains(&kid));
     assert_eq!(stand.metrics.lines()[0]["step"], "withdraw");
-    let again = run_to_end(app.handle(json!({ "withdraw": kid }).to_string().as_bytes())).unwrap();
+    let again = run_to_end(app.handle(json!({ "withdraw": kid }).to_string().as_bytes(), LATER)).unwrap();
     assert_eq!((&again["keys"], &again["min_generation"]), (&json!([]), &json!(3)));
 
-    let all = run_to_end(app.handle(br#"{"withdraw": "all"}"#)).unwrap();
+    let all = run_to_end(app.handle(br#"{"withdraw": "all"}"#, LATER)).unwrap();
     assert_eq!(all["keys"].as_array().unwrap().len(), 2);
     for wrong in [&br#"{"withdraw": "ALL"}"#[..], br#"{"withdraw": "all", "dry_run": true}"#, b"{}", b"\"all\""] {
-        assert_eq!(run_to_end(app.handle(wrong)).unwrap_err().code(), "event");
+        assert_eq!(run_to_end(app.handle(wrong, LATER)).unwrap_err().code(), "event");
     }
 }

@@ -16,7 +16,8 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoM
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::config::{AwsConfigError, Config, Endpoint};
-use crate::names::{NameError, parameter_name, secret_id};
+use crate::issuers::IssuerFunction;
+use crate::names::{NameError, alias_name, function_name, parameter_name, secret_id};
 use crate::parameter::ParameterDocument;
 use crate::published::SsmPublishedStore;
 use crate::secret::SecretDocument;
@@ -46,7 +47,7 @@ impl Default for Bounds {
     }
 }
 
-/// KMS, Secrets Manager and SSM, ready to call. Cheap to clone; build one per process, so that connections are reused.
+/// KMS, Secrets Manager and SSM, ready to call, and Lambda for who asks. Cheap to clone; build one per process, so that connections are reused.
 #[derive(Clone)]
 pub struct AwsClients {
     inner: Arc<Inner>,
@@ -54,6 +55,8 @@ pub struct AwsClients {
 
 struct Inner {
     region: String,
+    /// What a client of Lambda is made of: few processes need one, and none pays for it at its start.
+    lambda: (SdkConfig, Option<String>),
     kms: aws_sdk_kms::Client,
     secrets_manager: aws_sdk_secretsmanager::Client,
     ssm: aws_sdk_ssm::Client,
@@ -63,7 +66,7 @@ impl AwsClients {
     /// Clients as the environment describes them, with the default [`Bounds`].
     ///
     /// Read are `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` (all set by Lambda),
-    /// `AWS_ENDPOINT_URL` with its forms `…_KMS`, `…_SECRETS_MANAGER` and `…_SSM`, `AWS_CA_BUNDLE`, `AWS_USE_FIPS_ENDPOINT` and
+    /// `AWS_ENDPOINT_URL` with its forms `…_KMS`, `…_LAMBDA`, `…_SECRETS_MANAGER` and `…_SSM`, `AWS_CA_BUNDLE`, `AWS_USE_FIPS_ENDPOINT` and
     /// `AWS_USE_DUALSTACK_ENDPOINT`. Nothing else decides: no profile files, no instance metadata, no proxy variables.
     /// No call is made.
     ///
@@ -90,6 +93,7 @@ impl AwsClients {
 
         let inner = Inner {
             region: config.region,
+            lambda: (sdk, config.lambda.map(|endpoint| endpoint.url)),
             kms: aws_sdk_kms::Client::from_conf(kms.build()),
             secrets_manager: aws_sdk_secretsmanager::Client::from_conf(secrets_manager.build()),
             ssm: aws_sdk_ssm::Client::from_conf(ssm.build()),
@@ -127,6 +131,18 @@ impl AwsClients {
     /// [`NameError`] when no parameter of this region can have that name, or when it pins a version.
     pub fn published_store(&self, name: &str) -> Result<SsmPublishedStore, NameError> {
         Ok(SsmPublishedStore::new(self.clone(), parameter_name(name, self.region())?))
+    }
+
+    /// The Lambda function that issues tokens, behind this alias, for a withdrawal. No call is made.
+    ///
+    /// # Errors
+    /// [`NameError`] when no function or alias can have that name.
+    pub fn issuer_function(&self, function: &str, alias: &str) -> Result<IssuerFunction, NameError> {
+        let (sdk, endpoint) = &self.inner.lambda;
+        let mut config = aws_sdk_lambda::config::Builder::from(sdk).timeout_config(IssuerFunction::timeouts(sdk));
+        config.set_endpoint_url(endpoint.clone());
+        let client = aws_sdk_lambda::Client::from_conf(config.build());
+        Ok(IssuerFunction::new(client, function_name(function)?, alias_name(alias)?))
     }
 
     /// The region that is called.
@@ -186,7 +202,8 @@ fn sdk_config(config: &Config, bounds: Bounds) -> Result<SdkConfig, AwsConfigErr
 /// One HTTP client for all services, hence one connection pool.
 fn http_client(config: &Config) -> Result<SharedHttpClient, AwsConfigError> {
     let in_clear = |endpoint: &Option<Endpoint>| endpoint.as_ref().is_some_and(|endpoint| endpoint.in_clear);
-    if in_clear(&config.kms) && in_clear(&config.secrets_manager) && in_clear(&config.ssm) {
+    let all = [&config.kms, &config.lambda, &config.secrets_manager, &config.ssm];
+    if all.into_iter().all(in_clear) {
         // An emulator on loopback: no roots are parsed for nothing.
         return Ok(HttpClientBuilder::new().build_http());
     }

@@ -14,6 +14,7 @@ pub(crate) struct Config {
     pub(crate) region: String,
     pub(crate) credentials: Credentials,
     pub(crate) kms: Option<Endpoint>,
+    pub(crate) lambda: Option<Endpoint>,
     pub(crate) secrets_manager: Option<Endpoint>,
     pub(crate) ssm: Option<Endpoint>,
     pub(crate) use_fips: bool,
@@ -83,6 +84,7 @@ impl Config {
             })
         };
         let kms = endpoint("KMS");
+        let lambda = endpoint("LAMBDA");
         let secrets_manager = endpoint("SECRETS_MANAGER");
         let ssm = endpoint("SSM");
         let mut noted = |result: Result<_, String>| result.map_err(|problem| problems.push(problem)).ok();
@@ -98,7 +100,7 @@ impl Config {
                 if problems.is_empty() =>
             {
                 let credentials = Credentials::new(key, secret, get("AWS_SESSION_TOKEN"), None, "environment");
-                Ok(Self { region, credentials, kms, secrets_manager, ssm, use_fips, use_dual_stack, roots })
+                Ok(Self { region, credentials, kms, lambda, secrets_manager, ssm, use_fips, use_dual_stack, roots })
             }
             _ => Err(AwsConfigError { problems }),
         }
@@ -137,7 +139,7 @@ fn flag(get: impl Fn(&str) -> Option<String>, name: &str) -> Result<bool, String
 }
 
 /// `https:` anywhere; `http:` on loopback only, since the answer carries private keys.
-fn endpoint(name: &str, value: String) -> Result<Endpoint, String> {
+pub(crate) fn endpoint(name: &str, value: String) -> Result<Endpoint, String> {
     let expected = "expected an https: URL, or an http: URL on loopback";
     let refuse = |why: &str| Err(format!("{name}: {expected}, found {}; hint: {why}", quoted(&value)));
     let Ok(uri) = value.parse::<http::Uri>() else { return refuse("write https://HOST[:PORT]") };
@@ -245,5 +247,7 @@ mod tests {
         let config = with(&[("AWS_ENDPOINT_URL", "https://general"), ("AWS_ENDPOINT_URL_SSM", "https://ssm")]).unwrap();
         assert_eq!(config.ssm.unwrap().url, "https://ssm");
         assert_eq!(config.secrets_manager.unwrap().url, "https://general");
+        let config = with(&[("AWS_ENDPOINT_URL", "https://general"), ("AWS_ENDPOINT_URL_LAMBDA", "https://lambda")]);
+        assert_eq!(config.unwrap().lambda.unwrap().url, "https://lambda");
     }
 }

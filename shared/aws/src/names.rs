@@ -55,6 +55,33 @@ pub(crate) fn parameter_name(id: &str, region: &str) -> Result<String, NameError
     Ok(id.to_owned())
 }
 
+/// A function's plain name: an ARN could be another account's, a qualifier another version's.
+pub(crate) fn function_name(id: &str) -> Result<String, NameError> {
+    let expected = "the name of a function";
+    plain_name(id, 64, expected, "letters, digits, - and _ only, at most 64; no ARN, no qualifier")
+}
+
+/// An alias: a name that is no version's.
+pub(crate) fn alias_name(id: &str) -> Result<String, NameError> {
+    let expected = "the alias of a function";
+    if id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NameError {
+            expected,
+            found: quoted(id),
+            hint: "a number is a version: name the alias".to_owned(),
+        });
+    }
+    plain_name(id, 128, expected, "letters, digits, - and _ only, at most 128")
+}
+
+fn plain_name(id: &str, most: usize, expected: &'static str, hint: &str) -> Result<String, NameError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if id.is_empty() || id.len() > most || !id.chars().all(plain) {
+        return Err(NameError { expected, found: quoted(id), hint: hint.to_owned() });
+    }
+    Ok(id.to_owned())
+}
+
 /// The resource's name in `PARTITION:SERVICE:REGION:ACCOUNT:KIND…`, or a hint what is wrong.
 fn arn_name<'a>(rest: &'a str, service: &str, kind: &str, region: &str) -> Result<&'a str, String> {
     let mut parts = rest.splitn(5, ':');
@@ -78,6 +105,16 @@ mod tests {
     use proptest::prelude::*;
 
     const REGION: &str = "eu-west-1";
+
+    #[test]
+    fn a_function_is_named_without_account_version_or_path() {
+        assert_eq!(function_name("dev-issuer").as_deref(), Ok("dev-issuer"));
+        assert_eq!(alias_name("live").as_deref(), Ok("live"));
+        for bad in ["", "arn:aws:lambda:eu-west-1:111122223333:function:x", "issuer:live", "a/b", "$LATEST", "x y"] {
+            assert!(function_name(bad).is_err() && alias_name(bad).is_err(), "{bad}");
+        }
+        assert!(alias_name("7").is_err());
+    }
 
     #[test]
     fn names_and_arns_of_the_own_region_pass() {

@@ -17,6 +17,8 @@ impl CharSet {
     pub(crate) const LOWER: Self = Self::range(b'a', b'z');
     /// `A`-`Z`, `a`-`z`, `0`-`9`.
     pub(crate) const ALPHANUMERIC: Self = Self::DIGITS.union(Self::LOWER).union(Self::UPPER);
+    /// The alphabet of base64url (RFC 4648 section 5): thumbprints.
+    pub(crate) const BASE64URL: Self = Self::ALPHANUMERIC.union(Self::of(b"-_"));
     /// `[\w+=,.@-]`: roles, users, sessions, federated users, permission sets (IAM and STS API references).
     pub(crate) const IAM_NAME: Self = Self::ALPHANUMERIC.union(Self::of(b"_+=,.@-"));
     /// `0x21`-`0x7e`: IAM paths, issuers and subjects of foreign tokens.

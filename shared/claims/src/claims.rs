@@ -76,6 +76,12 @@ pub enum ClaimsError {
         /// The name, quoted.
         found: String,
     },
+    /// What a token is to be bound to is no thumbprint.
+    #[error("expected an RFC 7638 SHA-256 thumbprint (43 characters of base64url), found {found}")]
+    Thumbprint {
+        /// The value, quoted.
+        found: String,
+    },
     /// The times do not fit: before 1970, or past the range of timestamps.
     #[error("expected a time at which a token of {lifetime_s} seconds can be issued, found {now}")]
     Time {
@@ -86,7 +92,45 @@ pub enum ClaimsError {
     },
 }
 
-/// A complete claim set: `iss sub aud iat nbf exp jti` always, then what the profile and the grant add.
+/// The key that a token is bound to (RFC 7800 section 3.1, RFC 9449 section 6.1): whoever presents the token must prove
+/// that he holds it.
+///
+/// ```
+/// use token_claims::Confirmation;
+/// assert!(Confirmation::jkt("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs").is_ok());
+/// assert!(Confirmation::jkt("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs=").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    jkt: String,
+}
+
+impl Confirmation {
+    /// The key with this SHA-256 thumbprint (RFC 7638) in base64url: `cnf.jkt`.
+    ///
+    /// # Errors
+    /// When it is not 43 characters of base64url, the last of which has no bits to spare: 256 bits have one spelling.
+    pub fn jkt(thumbprint: &str) -> Result<Self, ClaimsError> {
+        // 43 characters hold 258 bits; in the last one the two lowest are zero.
+        const LAST: &str = "AEIMQUYcgkosw048";
+        let canonical = thumbprint.len() == 43
+            && CharSet::BASE64URL.holds(thumbprint)
+            && thumbprint.ends_with(|last| LAST.contains(last));
+        if canonical {
+            Ok(Self { jkt: thumbprint.to_owned() })
+        } else {
+            Err(ClaimsError::Thumbprint { found: quoted(thumbprint) })
+        }
+    }
+
+    /// The thumbprint.
+    #[must_use]
+    pub fn thumbprint(&self) -> &str {
+        &self.jkt
+    }
+}
+
+/// A complete claim set: `iss sub aud iat nbf exp jti` always, `cnf` when bound, then what the profile and the grant add.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
     issuer: String,
@@ -95,6 +139,7 @@ pub struct Claims {
     issued_at: i64,
     expires_at: i64,
     token_id: String,
+    confirmation: Option<Confirmation>,
     client_id: Option<String>,
     scope: Option<Scope>,
     extra: BTreeMap<String, Value>,
@@ -146,10 +191,17 @@ impl Claims {
             issued_at,
             expires_at,
             token_id: token_id.to_owned(),
+            confirmation: None,
             client_id,
             scope,
             extra: grant.extra().clone(),
         })
+    }
+
+    /// The same claims, bound to a key: `cnf` is `{"jkt": thumbprint}`, and the token is no bearer token.
+    #[must_use]
+    pub fn bound_to(self, confirmation: Confirmation) -> Self {
+        Self { confirmation: Some(confirmation), ..self }
     }
 
     /// The JSON that is signed. The same claims give the same bytes.
@@ -186,6 +238,12 @@ impl Claims {
     pub fn token_id(&self) -> &str {
         &self.token_id
     }
+
+    /// `cnf`.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
+    }
 }
 
 impl Serialize for Claims {
@@ -198,6 +256,9 @@ impl Serialize for Claims {
         map.serialize_entry("nbf", &self.issued_at)?;
         map.serialize_entry("exp", &self.expires_at)?;
         map.serialize_entry("jti", &self.token_id)?;
+        if let Some(confirmation) = &self.confirmation {
+            map.serialize_entry("cnf", &BTreeMap::from([("jkt", &confirmation.jkt)]))?;
+        }
         if let Some(client_id) = &self.client_id {
             map.serialize_entry("client_id", client_id)?;
         }

@@ -47,7 +47,7 @@ mod mapping;
 mod principal;
 mod text;
 
-pub use self::claims::{Claims, ClaimsError, RESERVED, RESERVED_PREFIXES, is_reserved};
+pub use self::claims::{Claims, ClaimsError, Confirmation, RESERVED, RESERVED_PREFIXES, is_reserved};
 pub use self::mapping::{
     CompileOptions, Grant, MappingErrors, Problem, Profile, ProfileKind, Refusal, RuleOutcome, RuleVerdict, ScopeForm,
     SubjectMapping, TokenRequest,

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use token_claims::Refusal;
 use token_issuance::IssueError;
-use token_jose::SignError;
+use token_jose::{ProofError, SignError};
 
 /// An error in the form of RFC 6749 section 5.2: a status, a code and a text for the caller. What the log needs is in the
 /// error it was made from.
@@ -31,6 +31,11 @@ impl OAuthError {
     /// 400 `invalid_scope`.
     pub fn invalid_scope(description: impl AsRef<str>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
+    }
+
+    /// 400 `invalid_dpop_proof` (RFC 9449 section 5).
+    pub fn invalid_dpop_proof(description: impl AsRef<str>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_dpop_proof", description)
     }
 
     /// 401: the request carries no IAM identity.
@@ -162,6 +167,13 @@ impl From<&IssueError> for OAuthError {
                 retry_after_s,
             ),
         }
+    }
+}
+
+/// A token endpoint's answer: 400 `invalid_dpop_proof`, or `use_dpop_nonce` (RFC 9449 sections 5 and 8). Resources answer 401.
+impl From<&ProofError> for OAuthError {
+    fn from(error: &ProofError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string())
     }
 }
 

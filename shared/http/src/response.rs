@@ -62,7 +62,7 @@ impl GatewayResponse {
     }
 }
 
-/// 200 with the token: `token` for the source system's clients, `access_token` for everybody else's.
+/// 200 with the token, `token_type` `DPoP` when it is bound to a key (RFC 9449 section 5): `token` for the source system's clients, `access_token` for everybody else's.
 #[must_use]
 pub fn token_response(issued: &IssuedToken) -> GatewayResponse {
     GatewayResponse::json(
@@ -70,7 +70,7 @@ pub fn token_response(issued: &IssuedToken) -> GatewayResponse {
         &json!({
             "token": issued.token.as_str(),
             "access_token": issued.token.as_str(),
-            "token_type": "Bearer",
+            "token_type": if issued.record.jkt.is_some() { "DPoP" } else { "Bearer" },
             "expires_in": issued.expires_in_s,
             "scope": issued.scopes.join(" "),
             "issued_token_type": ACCESS_TOKEN_TYPE,

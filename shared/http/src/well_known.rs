@@ -77,7 +77,7 @@ impl WellKnown {
         published: Published<'_>,
         now: Timestamp,
     ) -> Response<String> {
-        let Some(document) = self.document(path) else {
+        let Some(document) = self.named(path) else {
             return failure(
                 StatusCode::NOT_FOUND,
                 "not_found",
@@ -112,10 +112,10 @@ impl WellKnown {
             Document::OpenId => self.openid_configuration(&keys),
             Document::OAuth => self.oauth_metadata(),
         };
-        self.cacheable(method, headers, body)
+        self.document(method, headers, body)
     }
 
-    fn document(&self, path: &str) -> Option<Document> {
+    fn named(&self, path: &str) -> Option<Document> {
         match path {
             JWKS => Some(Document::Keys),
             OPENID_CONFIGURATION => Some(Document::OpenId),
@@ -126,7 +126,9 @@ impl WellKnown {
         }
     }
 
-    fn cacheable(&self, method: &Method, headers: &HeaderMap, body: String) -> Response<String> {
+    /// `body`, a public JSON document of the caller's, with the caching and validators of the documents here; `GET` and `HEAD`.
+    #[must_use]
+    pub fn document(&self, method: &Method, headers: &HeaderMap, body: String) -> Response<String> {
         let digest = sha256_hex(body.as_bytes());
         let etag = format!("\"{}\"", digest.get(..32).unwrap_or(&digest));
         let matched = headers.get_all(IF_NONE_MATCH).iter().any(|value| names(value, &etag));
@@ -159,7 +161,8 @@ impl WellKnown {
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": algorithms,
-            "claims_supported": ["iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope", "scp"],
+            "dpop_signing_alg_values_supported": Algorithm::proof_names(&Algorithm::ALL),
+            "claims_supported": ["iss", "sub", "aud", "exp", "iat", "nbf", "jti", "cnf", "scope", "scp"],
         })
         .to_string()
     }
@@ -172,6 +175,7 @@ impl WellKnown {
             "token_endpoint": format!("{}/token", self.issuer),
             "grant_types_supported": ["aws_iam"],
             "token_endpoint_auth_methods_supported": ["aws_sigv4"],
+            "dpop_signing_alg_values_supported": Algorithm::proof_names(&Algorithm::ALL),
             "response_types_supported": ["none"],
         })
         .to_string()

@@ -71,7 +71,9 @@ impl fmt::Debug for Document {
 #[non_exhaustive]
 pub enum SourceError {
     /// The store refused us.
-    #[error("{source_name}: access denied ({detail}); hint: grant this function read access to exactly this document")]
+    #[error(
+        "{source_name}: access denied ({detail}); hint: grant this function the access that it needs to exactly this"
+    )]
     Denied {
         /// Where, as [`DocumentSource::describe`] says it.
         source_name: String,

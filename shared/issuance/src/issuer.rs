@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use token_claims::{Claims, ClaimsError, Principal, Refusal, TokenRequest};
-use token_jose::{Algorithm, CompactJws, Expectation, JwsError, SignError, sha256_hex, sign_compact, verify};
+use token_claims::{Claims, ClaimsError, Confirmation, Principal, Refusal, TokenRequest};
+use token_jose::{Algorithm, CompactJws, Expectation, JwsError, Kid, SignError, sha256_hex, sign_compact, verify};
 
 use crate::keys::{KeyLoader, NoSigningKey};
 use crate::mapping::MappingLoader;
@@ -76,6 +76,8 @@ pub struct IssuanceRecord {
     pub scopes: Vec<String>,
     /// The token's `jti`.
     pub token_id: String,
+    /// The thumbprint of the key that the token is bound to; `None` for a bearer token.
+    pub jkt: Option<String>,
     /// The key that signed.
     pub kid: String,
     /// Its algorithm.
@@ -178,14 +180,19 @@ impl TokenIssuer {
         Self { issuer, keys, mapping }
     }
 
-    /// Reads keys and mapping now, so that an init shows what is wrong and the first request finds them read.
+    /// Reads keys and mapping now and at once (one round trip's time), so that an init shows what is wrong with either and
+    /// the first request finds them read.
     ///
     /// # Errors
     /// Every problem, one per line, when something stored is wrong. A store that does not answer is no error here: it may by
     /// the first request, which otherwise gets [`NotUsable`].
     pub async fn warm(&self, now: Timestamp) -> Result<(), LoadError> {
+        let loader = self.mapping.loader();
+        let (keys, document) = futures_util::future::join(self.keys.warm(now), loader.read()).await;
+        // It is compiled for the ring, so after that is read.
+        let mapping = self.mapping.settle(document.and_then(|document| loader.compile(&document)), now);
         let (mut problems, mut poisoned) = (Vec::new(), false);
-        for outcome in [self.keys.warm(now).await, self.mapping.warm(now).await] {
+        for outcome in [keys, mapping] {
             match outcome {
                 Ok(()) | Err(LoadError::Unreachable(_)) => {}
                 Err(LoadError::Invalid(text)) => problems.push(text),
@@ -202,7 +209,7 @@ impl TokenIssuer {
         }
     }
 
-    /// Issues a token for `principal`, or says why not.
+    /// Issues a bearer token for `principal`, or says why not.
     ///
     /// The subject, audience, scopes and lifetime come from the mapping and only shrink by the request. The header's kid and
     /// the signature come from one key of one ring, and the finished token is verified with the published key.
@@ -213,6 +220,31 @@ impl TokenIssuer {
         &self,
         principal: &Principal,
         request: &TokenRequest,
+        stamp: &Stamp,
+    ) -> Result<IssuedToken, IssueError> {
+        self.make(principal, request, None, stamp).await
+    }
+
+    /// [`TokenIssuer::issue`], where the token is bound to the key with the thumbprint `jkt`, of which the caller has just
+    /// proven possession (RFC 9449 section 6): `cnf.jkt` says so, and relying parties want the same proof.
+    ///
+    /// # Errors
+    /// As [`TokenIssuer::issue`].
+    pub async fn issue_bound(
+        &self,
+        principal: &Principal,
+        request: &TokenRequest,
+        jkt: &Kid,
+        stamp: &Stamp,
+    ) -> Result<IssuedToken, IssueError> {
+        self.make(principal, request, Some(jkt), stamp).await
+    }
+
+    async fn make(
+        &self,
+        principal: &Principal,
+        request: &TokenRequest,
+        jkt: Option<&Kid>,
         stamp: &Stamp,
     ) -> Result<IssuedToken, IssueError> {
         let keys = self.keys.current(stamp.now).await?.value;
@@ -234,7 +266,10 @@ impl TokenIssuer {
         let Some(signer) = key.signer() else {
             return Err(NoSigningKey::NoPrivateHalf { kid: key.kid().to_string() }.into());
         };
-        let claims = Claims::new(&grant, &self.issuer, &stamp.token_id, stamp.now).map_err(IssueError::Claims)?;
+        let mut claims = Claims::new(&grant, &self.issuer, &stamp.token_id, stamp.now).map_err(IssueError::Claims)?;
+        if let Some(jkt) = jkt {
+            claims = claims.bound_to(Confirmation::jkt(jkt.as_str()).map_err(IssueError::Claims)?);
+        }
         let typ = grant.profile().typ();
         let started = Instant::now();
         let token = sign_compact(signer.as_ref(), typ, &claims.to_json()).await.map_err(IssueError::Sign)?;
@@ -252,6 +287,7 @@ impl TokenIssuer {
             audience: grant.audience().to_owned(),
             scopes: grant.scopes().to_vec(),
             token_id: stamp.token_id.clone(),
+            jkt: jkt.map(Kid::to_string),
             kid: key.kid().to_string(),
             algorithm: algorithm.name(),
             ring_generation: keys.ring().generation(),

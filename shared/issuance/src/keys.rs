@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, KeyVersion, RING_AGE_S};
+use token_jose::{Algorithm, KeyRing, KeySet, KeySetError, KeyVersion, RING_AGE_S, seconds_after};
 
 use crate::document::DocumentSource;
 use crate::refreshing::{Load, LoadError};
@@ -118,26 +118,20 @@ impl Keys {
         let Some(entry) = live.entry(key.kid()) else { return Ok(()) };
         let kid = key.kid().to_string();
         let policy = self.ring.policy();
-        if let Some(not_after) = entry.not_after.filter(|end| after(now, policy.after_signing_s()) > *end) {
+        if let Some(not_after) = entry.not_after.filter(|end| seconds_after(now, policy.after_signing_s()) > *end) {
             return Err(NoSigningKey::Leaving { kid, not_after });
         }
         // The first keys sign as soon as they are published, and so does an emergency's; a set that was lost is published
         // again as a whole. Only a key that is younger in the set than it signs, and than others, was gone.
         if let (Some(published_at), Some(signs_from)) = (entry.published_at, key.signs_from())
-            && after(signs_from, 2 * RING_AGE_S) < published_at
+            && seconds_after(signs_from, 2 * RING_AGE_S) < published_at
             && live.entries().any(|other| other.published_at.is_none_or(|since| since < published_at))
-            && now < after(published_at, policy.lead_s)
+            && now < seconds_after(published_at, policy.lead_s)
         {
             return Err(NoSigningKey::Republished { kid, published_at });
         }
         Ok(())
     }
-}
-
-/// `seconds` after `time`; the end of time rather than an overflow.
-fn after(time: Timestamp, seconds: u64) -> Timestamp {
-    let seconds = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    time.checked_add(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// Reads [`Keys`] from the ring's and the published set's documents.

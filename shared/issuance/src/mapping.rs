@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use token_claims::{CompileOptions, SsoPath, SubjectMapping};
 use token_jose::{Algorithm, sha256_hex};
 
-use crate::document::DocumentSource;
+use crate::document::{Document, DocumentSource};
 use crate::keys::KeyLoader;
 use crate::refreshing::{Load, LoadError, Refreshing};
 
@@ -53,8 +53,27 @@ impl Load for MappingLoader {
     type Value = Mapping;
 
     async fn load(&self, _now: Timestamp) -> Result<Mapping, LoadError> {
+        self.compile(&self.read().await?)
+    }
+
+    fn usable_s(&self, _mapping: &Mapping) -> u64 {
+        USABLE_S
+    }
+
+    fn what(&self) -> &'static str {
+        "mapping"
+    }
+}
+
+impl MappingLoader {
+    /// The document as it is stored.
+    pub(crate) async fn read(&self) -> Result<Document, LoadError> {
+        Ok(self.source.read().await?)
+    }
+
+    /// Compiles the document for the ring as it was last read.
+    pub(crate) fn compile(&self, document: &Document) -> Result<Mapping, LoadError> {
         let keys = self.keys.peek();
-        let document = self.source.read().await?;
         let name = self.source.describe();
         let text = std::str::from_utf8(document.bytes()).map_err(|error| {
             LoadError::Invalid(format!(
@@ -81,13 +100,5 @@ impl Load for MappingLoader {
             ));
         }
         Ok(Mapping { rules, sha256: sha256_hex(document.bytes()) })
-    }
-
-    fn usable_s(&self, _mapping: &Mapping) -> u64 {
-        USABLE_S
-    }
-
-    fn what(&self) -> &'static str {
-        "mapping"
     }
 }

@@ -170,8 +170,17 @@ impl<L: Load> Refreshing<L> {
         true
     }
 
+    /// What reads the value.
+    pub(crate) fn loader(&self) -> &L {
+        &self.loader
+    }
+
     async fn attempt(&self, now: Timestamp) -> Result<(), LoadError> {
-        let outcome = self.loader.load(now).await;
+        self.settle(self.loader.load(now).await, now)
+    }
+
+    /// Notes what an attempt came to that began at `now`.
+    pub(crate) fn settle(&self, outcome: Result<L::Value, LoadError>, now: Timestamp) -> Result<(), LoadError> {
         let mut state = self.lock();
         match outcome {
             Ok(value) => {

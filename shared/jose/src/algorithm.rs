@@ -22,6 +22,9 @@ pub enum Algorithm {
     EdDsa,
 }
 
+/// What RFC 9864 section 2.2 calls `EdDSA` with Ed25519.
+const FULLY_SPECIFIED: &str = "Ed25519";
+
 /// The `alg` that was read is none of [`Algorithm::ALL`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -45,6 +48,20 @@ impl Algorithm {
             Self::Es384 => "ES384",
             Self::EdDsa => "EdDSA",
         }
+    }
+
+    /// The algorithm that somebody else's header or key means: [`Algorithm::name`], or the name that RFC 9864 section 2.2
+    /// registered for Ed25519. Our own tokens never say that one.
+    pub(crate) fn from_registered(name: &str) -> Option<Self> {
+        if name == FULLY_SPECIFIED { Some(Self::EdDsa) } else { name.parse().ok() }
+    }
+
+    /// The names under which DPoP proofs with `algorithms` are accepted: `dpop_signing_alg_values_supported` (RFC 9449
+    /// section 5.1).
+    #[must_use]
+    pub fn proof_names(algorithms: &[Self]) -> Vec<&'static str> {
+        let fully_specified = algorithms.contains(&Self::EdDsa).then_some(FULLY_SPECIFIED);
+        algorithms.iter().map(|algorithm| algorithm.name()).chain(fully_specified).collect()
     }
 
     /// The same algorithm in `jsonwebtoken`'s words.

@@ -50,6 +50,7 @@ impl PublishedKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySet {
     keys: BTreeMap<Kid, PublishedKey>,
+    generation: u64,
     min_generation: u64,
 }
 
@@ -82,19 +83,19 @@ impl KeySet {
     /// A set of `keys`, of which the first of two with the same `kid` stays. Rings older than `min_generation` are void.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = PublishedKey>, min_generation: u64) -> Self {
-        let mut set = Self { keys: BTreeMap::new(), min_generation };
+        let mut set = Self { keys: BTreeMap::new(), generation: 0, min_generation };
         for entry in keys {
             set.keys.entry(entry.key.kid().clone()).or_insert(entry);
         }
         set
     }
 
-    /// Reads a stored set: a JWK Set (RFC 7517 section 5) that may carry `min_generation` beside `keys`, and
-    /// `published_at` and `not_after` (RFC 3339, UTC) in each key. A plain JWK Set is one too.
+    /// Reads a stored set: a JWK Set (RFC 7517 section 5) that may carry `generation` (of the newest ring that was ever
+    /// announced in it) and `min_generation` beside `keys`, and `published_at` and `not_after` (RFC 3339, UTC) in each key. A plain JWK Set is one too.
     ///
     /// ```json
     /// {"keys":[{"kty":"OKP","crv":"Ed25519","x":"…","kid":"…","use":"sig","alg":"EdDSA",
-    ///           "published_at":"2026-11-22T00:00:00Z","not_after":"2026-12-24T00:00:00Z"}],"min_generation":7}
+    ///           "published_at":"2026-11-22T00:00:00Z","not_after":"2026-12-24T00:00:00Z"}],"generation":9,"min_generation":7}
     /// ```
     ///
     /// # Errors
@@ -111,17 +112,19 @@ impl KeySet {
         };
         let mut problems = Problems::default();
         let mut set = Self::default();
-        for name in members.keys().filter(|name| !["keys", "min_generation"].contains(&name.as_str())) {
-            problems.add("document", format!("expected keys and min_generation, found the member {}", found_str(name)));
+        const MEMBERS: [&str; 3] = ["keys", "generation", "min_generation"];
+        for name in members.keys().filter(|name| !MEMBERS.contains(&name.as_str())) {
+            let expected = "expected keys, generation and min_generation";
+            problems.add("document", format!("{expected}, found the member {}", found_str(name)));
         }
-        match members.get("min_generation") {
-            None => {}
-            Some(value) => match value.as_u64() {
-                Some(generation) => set.min_generation = generation,
-                None => {
-                    problems.add("min_generation", format!("expected a whole number, found {}", found(Some(value))));
+        for (name, field) in [("generation", &mut set.generation), ("min_generation", &mut set.min_generation)] {
+            match members.get(name).map(|value| (value, value.as_u64())) {
+                None => {}
+                Some((_, Some(generation))) => *field = generation,
+                Some((value, None)) => {
+                    problems.add(name, format!("expected a whole number, found {}", found(Some(value))));
                 }
-            },
+            }
         }
         match members.get("keys") {
             Some(Value::Array(keys)) => {
@@ -214,10 +217,7 @@ impl KeySet {
     #[must_use]
     pub fn live(&self, now: Timestamp) -> Self {
         let keys = self.keys.iter().filter(|(_, entry)| entry.is_live(now));
-        Self {
-            keys: keys.map(|(kid, entry)| (kid.clone(), entry.clone())).collect(),
-            min_generation: self.min_generation,
-        }
+        Self { keys: keys.map(|(kid, entry)| (kid.clone(), entry.clone())).collect(), ..*self }
     }
 
     /// No ring older than this generation may sign: a withdrawal raises it.
@@ -230,6 +230,18 @@ impl KeySet {
     #[must_use]
     pub fn with_min_generation(self, generation: u64) -> Self {
         Self { min_generation: self.min_generation.max(generation), ..self }
+    }
+
+    /// The newest generation of a ring that was ever announced here: a withdrawal goes beyond it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The same keys, with `generation` raised to at least this one. It never goes down.
+    #[must_use]
+    pub fn with_generation(self, generation: u64) -> Self {
+        Self { generation: self.generation.max(generation), ..self }
     }
 
     /// How many keys there are.
@@ -255,7 +267,11 @@ impl KeySet {
     #[must_use]
     pub fn to_stored_json(&self) -> String {
         let keys: Vec<Value> = self.entries().map(stored_key).collect();
-        json!({"keys": keys, "min_generation": self.min_generation}).to_string()
+        let mut document = json!({"keys": keys, "min_generation": self.min_generation});
+        if let (Value::Object(members), true) = (&mut document, self.generation > 0) {
+            members.insert("generation".to_owned(), self.generation.into());
+        }
+        document.to_string()
     }
 }
 

@@ -73,6 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn thumbprints_of_the_keys_in_the_replaced_service_s_tests() {
+        // The first is RFC 7638 section 3.1.
+        let rsa = r#"{"e":"AQAB","kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}"#;
+        let ec = r#"{"crv":"P-256","kty":"EC","x":"WbbXwVQpNcx4JpLfTo0qjQLwpHA4cb9YNQKM7VjPMns","y":"6Pbt6dwxAeS7yHp7YV4GHKaGMPaY2dSzfb0V4L5Vooo"}"#;
+        assert_eq!(Kid::of_canonical_jwk(rsa).as_str(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(Kid::of_canonical_jwk(ec).as_str(), "wQIqo1NKkAaZZ9pvoibaHVdXAhzMj8XOZLqQ8x5A7-E");
+    }
+
+    #[test]
     fn only_canonical_thumbprints_are_kids() {
         let kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
         assert_eq!(kid.parse::<Kid>().unwrap().to_string(), kid);

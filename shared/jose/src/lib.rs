@@ -9,16 +9,19 @@
 //! | [`KeySet`] | the public keys that verifiers get: a JWKS document, with bookkeeping in the stored form |
 //! | [`sign_compact`] → [`CompactJws`] | claims to a token, header exactly `typ`, `alg`, `kid` |
 //! | [`Unverified`] → [`verify`] → [`Verified`] | a token from anywhere to claims that may be believed |
+//! | [`ForeignKeys`], [`verify_foreign`] | the same for the key sets and tokens of other issuers |
+//! | [`verify_proof`] → [`Proof`] | a DPoP proof (RFC 9449) to the key that its sender holds; [`Nonces`] without a store |
 //! | [`strict_json`] | the JSON reader below all of it, for other documents that decide security |
 //!
-//! It is not a general JOSE library: no encryption, no HMAC, no `none`, no detached or JSON serialisation, no header
-//! parameters beyond those three. It knows nothing of what claims mean, does no I/O and reads no clock.
+//! It is not a general JOSE library: no encryption, no HMAC signatures, no `none`, no detached or JSON serialisation, no header
+//! parameters beyond those three in what it signs. It knows nothing of what claims mean, does no I/O and reads no clock.
 //!
 //! # Invariants
 //! - The key decides the algorithm; a token's header is only compared with it.
 //! - A document has one reading: duplicate members, loose base64url and trailing data are refused everywhere.
 //! - A [`Verified`] value only comes out of [`verify`]; an [`Unverified`] token yields `iss` and `kid` and no more.
-//! - A `kid` is computed, so two documents cannot mean two keys by it.
+//! - A [`Proof`] only comes out of [`verify_proof`], which says nothing of the payload before the signature holds.
+//! - A `kid` of ours is computed, so two documents cannot mean two keys by it.
 //! - Private key material is wiped after use and is in no `Debug`, message or public document.
 //!
 //! # Example
@@ -47,6 +50,8 @@
 
 mod algorithm;
 mod der;
+mod dpop;
+mod foreign;
 mod jws;
 mod key;
 mod keyset;
@@ -59,14 +64,19 @@ pub mod strict_json;
 mod text;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use jws::{CompactJws, Expectation, JwsError, MAX_TOKEN_BYTES, Part, Unverified, Verified, sign_compact, verify};
+pub use dpop::{Htu, HtuError, MAX_PROOF_BYTES, Nonces, Proof, ProofError, ProofExpectation, Retry, verify_proof};
+pub use foreign::{ForeignKeys, ForeignKeysError};
+pub use jws::{
+    CompactJws, Expectation, ForeignExpectation, JwsError, MAX_TOKEN_BYTES, Part, TypRule, Unverified,
+    UnverifiedForeign, Verified, sign_compact, verify, verify_foreign,
+};
 pub use key::{BadSignature, KeyError, PRIVATE_MEMBERS, PublicKey};
 pub use keyset::{KeySet, KeySetError, PublishedKey};
 pub use kid::{Kid, KidError};
 pub use problem::{Problem, Problems};
 pub use ring::{
     Door, KeyRing, KeyVersion, LEEWAY_S, Margin, Moment, PrivateLocation, RING_AGE_S, ROTATION_STEP_S, RingError,
-    RingPolicy, RotationPlan, UnknownKid, Verifier, Withdrawal, Withdrawn,
+    RingPolicy, RotationPlan, UnknownKid, Verifier, Withdrawal, Withdrawn, seconds_after,
 };
 pub use signer::{LocalSigner, SignError, Signer};
 pub use text::{base64url, same_secret, sha256, sha256_hex, sha384};

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     };
     let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let app = Arc::clone(&app);
-        async move { app.handle(event.payload.get().as_bytes()).await }
+        async move { app.handle(event.payload.get().as_bytes(), event.context.deadline).await }
     }))
     .await;
     lambda_common::ended(served)

@@ -1,9 +1,11 @@
 //! New keys in KMS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kms::types::{KeySpec, KeyUsageType, Tag};
+use aws_smithy_async::rt::sleep::{AsyncSleep as _, TokioSleep};
 use token_issuance::SourceError;
 use token_issuance::rotation::KeyMaker;
 use token_jose::{Algorithm, KeyVersion, PrivateLocation};
@@ -14,6 +16,11 @@ use crate::fault::{Fault, quietly};
 
 /// The tag that each key gets: what permissions and a clean-up of keys that no ring names go by.
 const TAG: &str = "jwt-issuer:ring";
+
+/// Pauses before a key that was just made is asked for its public half again. KMS is eventually consistent: for a moment a
+/// new key may not be found, or its tag, by which permissions go, not count. Together they leave a step most of its time.
+const SETTLING: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// Makes signing keys in KMS. A run that stops between making a key and storing the ring leaves a key that no ring names:
 /// it never signs, and its tag finds it.
@@ -29,6 +36,17 @@ impl KmsKeyMaker {
     #[must_use]
     pub fn new(clients: AwsClients, budget: Arc<KmsBudget>, ring: &str) -> Self {
         Self { clients, budget, ring: ring.to_owned() }
+    }
+
+    /// The signer of a key that was just made.
+    async fn opened(&self, arn: &str, algorithm: Algorithm) -> Result<KmsSigner, SourceError> {
+        for pause in SETTLING {
+            match KmsSigner::open(&self.clients, arn, algorithm, None, &self.budget).await {
+                Err(SourceError::Denied { .. } | SourceError::NotFound { .. }) => TokioSleep::new().sleep(pause).await,
+                outcome => return outcome,
+            }
+        }
+        KmsSigner::open(&self.clients, arn, algorithm, None, &self.budget).await
     }
 
     /// Whether KMS keys of this algorithm can be made.
@@ -67,7 +85,7 @@ impl KeyMaker for KmsKeyMaker {
         let answer = answer.map_err(|error| Fault::of(&error).into_source_error("kms:CreateKey".to_owned()))?;
         let arn = answer.key_metadata.and_then(|key| key.arn);
         let arn = arn.ok_or_else(|| malformed("expected the new key's ARN, found none".to_owned()))?;
-        let signer = KmsSigner::open(&self.clients, &arn, algorithm, None, &self.budget).await?;
+        let signer = self.opened(&arn, algorithm).await?;
         Ok(KeyVersion::remote_standby(PrivateLocation::Kms { arn }, Arc::new(signer)))
     }
 

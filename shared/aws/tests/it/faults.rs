@@ -37,6 +37,7 @@ async fn the_current_stage_and_the_decrypted_value_are_asked_for() {
         let expected = match target {
             Target::GetSecretValue => json!({ "SecretId": "ring", "VersionStage": "AWSCURRENT" }),
             Target::GetParameter => json!({ "Name": "/mapping", "WithDecryption": true }),
+            other => panic!("{other:?} reads no document"),
         };
         assert_eq!(aws.requests(target), [expected]);
     }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD as STANDARD, BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use serde_json::json;
 use token_aws::{AwsClients, KmsBudget, KmsKeyMaker, KmsKeys, ParameterKind};
 use token_issuance::rotation::KeyMaker as _;
 use token_issuance::{DocumentSource, KeyLoader, Load as _, NoSigningKey, SignerSource as _, SourceError};
-use token_jose::{Algorithm, KeyRing, KeyVersion, LocalSigner, PrivateLocation, RingPolicy, SignError, sign_compact};
-use token_testkit::{Curl, Moto, at};
+use token_jose::{
+    Algorithm, KeyRing, KeyVersion, LocalSigner, PrivateLocation, PublicKey, RingPolicy, SignError, sign_compact,
+};
+use token_testkit::{Behaviour, Curl, Moto, ScriptedAws, Target, at, keys};
 
-use crate::{PATIENT, clients};
+use crate::{IMPATIENT, PATIENT, clients};
 
 const KMS_ALGORITHMS: [Algorithm; 4] = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384];
 
@@ -136,4 +140,44 @@ async fn a_ring_of_kms_keys_loads_with_signers_and_a_withdrawn_key_is_disabled()
         .send();
     let metadata = &described.json()["KeyMetadata"];
     assert_eq!((&metadata["KeyState"], &metadata["KeyUsage"]), (&json!("Disabled"), &json!("SIGN_VERIFY")));
+}
+
+/// Permissions go by the tag, which does not count at once; a step that failed for that would leave a key that no ring names.
+#[tokio::test]
+async fn a_new_key_is_waited_for_until_its_tag_counts() {
+    const RING: &str = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ring-AbCdEf";
+    let arn = "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-4333-8444-555555555555";
+    let aws = ScriptedAws::start();
+    let maker = KmsKeyMaker::new(clients(&aws.environment(), IMPATIENT), Arc::new(KmsBudget::new(1)), RING);
+    aws.put_raw(Target::CreateKey, "", json!({ "KeyMetadata": { "Arn": arn, "KeyId": "x" } }));
+    let public = keys::signer(Algorithm::Es256).public_key().clone();
+    aws.put_raw(Target::GetPublicKey, arn, json!({ "KeyId": arn, "PublicKey": STANDARD.encode(p256_spki(&public)) }));
+    for code in ["AccessDeniedException", "NotFoundException"] {
+        aws.next(Target::GetPublicKey, Behaviour::Error(code));
+    }
+    let key = maker.standby(Algorithm::Es256).await.unwrap();
+    assert_eq!((key.public_key(), aws.calls(Target::GetPublicKey)), (&public, 3));
+    // What the permission to make keys is bound to (infrastructure/modules/keys/signing.tf).
+    let made = aws.requests(Target::CreateKey);
+    let [made] = made.as_slice() else { panic!("one key, found {made:?}") };
+    assert_eq!(made["Tags"], json!([{ "TagKey": "jwt-issuer:ring", "TagValue": RING }]));
+    assert_eq!((&made["KeyUsage"], &made["KeySpec"]), (&json!("SIGN_VERIFY"), &json!("ECC_NIST_P256")));
+
+    aws.always(Target::GetPublicKey, Behaviour::Error("AccessDeniedException"));
+    assert!(matches!(maker.standby(Algorithm::Es256).await, Err(SourceError::Denied { .. })));
+    assert_eq!(aws.calls(Target::GetPublicKey), 3 + 5, "not for ever");
+    aws.always(Target::GetPublicKey, Behaviour::Error("KMSInvalidStateException"));
+    assert!(maker.standby(Algorithm::Es256).await.is_err());
+    assert_eq!(aws.calls(Target::GetPublicKey), 3 + 5 + 1, "nothing else is waited for");
+}
+
+/// RFC 5480 section 2: the fixed head of a P-256 key, then the point.
+fn p256_spki(key: &PublicKey) -> Vec<u8> {
+    let head = [
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+        0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    ];
+    let jwk = key.to_jwk();
+    let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+    [head.to_vec(), part("x"), part("y")].concat()
 }

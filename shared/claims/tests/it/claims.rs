@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
-use token_claims::{Claims, ClaimsError, Grant, RESERVED, RESERVED_PREFIXES, TokenRequest, is_reserved};
+use token_claims::{Claims, ClaimsError, Confirmation, Grant, RESERVED, RESERVED_PREFIXES, TokenRequest, is_reserved};
 
 use crate::support::{A, CONTRACT, compile, role, rules};
 
@@ -49,6 +49,23 @@ fn every_profile_has_its_form() {
     assert_eq!((claims.subject(), claims.token_id()), ("111122223333/ETL-X", "id-1"));
     assert_eq!(claims.issued_at().as_second() + 900, claims.expires_at().as_second());
     assert_eq!(claims.issued_at().to_string(), "2026-11-22T10:00:00Z", "whole seconds, cut");
+}
+
+#[test]
+fn a_bound_token_names_its_key_and_says_the_same_otherwise() {
+    const JKT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+    let claims = Claims::new(&grant(CONTRACT, "etl-x"), ISSUER, "id-1", now()).unwrap();
+    assert_eq!(claims.confirmation(), None);
+    let mut bearer: Value = serde_json::from_slice(&claims.to_json()).unwrap();
+    let bound = claims.bound_to(Confirmation::jkt(JKT).unwrap());
+    assert_eq!(bound.confirmation().unwrap().thumbprint(), JKT);
+    bearer["cnf"] = json!({"jkt": JKT});
+    assert_eq!(serde_json::from_slice::<Value>(&bound.to_json()).unwrap(), bearer);
+    for wrong in
+        ["", &JKT[1..], &format!("{JKT}A"), &format!("{JKT}="), &JKT.replace('-', "+"), &JKT.replace("Xs", "Xt")]
+    {
+        assert!(matches!(Confirmation::jkt(wrong), Err(ClaimsError::Thumbprint { .. })), "{wrong}");
+    }
 }
 
 #[test]

@@ -91,6 +91,10 @@ fn metadata_names_the_issuer_and_the_algorithms_there_are() {
     let oauth = ask(&Method::GET, "/.well-known/oauth-authorization-server", None, Published::Keys(&keys));
     let oauth: Value = serde_json::from_str(oauth.body()).unwrap();
     assert_eq!((&oauth["issuer"], &oauth["jwks_uri"]), (&openid["issuer"], &openid["jwks_uri"]));
+    let proofs = serde_json::json!(["RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"]);
+    for metadata in [&openid, &oauth] {
+        assert_eq!(metadata["dpop_signing_alg_values_supported"], proofs, "RFC 9449 section 5.1");
+    }
 }
 
 #[test]

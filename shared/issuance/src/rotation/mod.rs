@@ -23,9 +23,10 @@ use crate::signers::{self, SignerSource};
 
 pub use health::RotationHealth;
 pub use ports::{
-    CURRENT, KeyMaker, LocalKeyMaker, Moved, PENDING, PREVIOUS, PublishedStore, Put, SecretState, SecretVersions,
+    CURRENT, KeyMaker, LocalKeyMaker, Moved, PENDING, PREVIOUS, PublishedStore, Put, Recycled, SecretState,
+    SecretVersions, WarmIssuers,
 };
-pub use withdraw::WithdrawalReport;
+pub use withdraw::{IssuersAfter, WithdrawalReport};
 
 /// What every private half signs in `testSecret`.
 const PROBE: &[u8] = b"key-rotation: does this private half belong to the published public half?";
@@ -140,6 +141,7 @@ pub struct Rotation {
     published: Arc<dyn PublishedStore>,
     maker: Arc<dyn KeyMaker>,
     signers: Option<Arc<dyn SignerSource>>,
+    issuers: Option<Arc<dyn WarmIssuers>>,
     algorithms: Vec<Algorithm>,
     policy: RingPolicy,
 }
@@ -155,7 +157,7 @@ impl Rotation {
         algorithms: Vec<Algorithm>,
         policy: RingPolicy,
     ) -> Self {
-        Self { secret, published, maker, signers: None, algorithms, policy }
+        Self { secret, published, maker, signers: None, issuers: None, algorithms, policy }
     }
 
     /// The same, with who reaches private halves that are not in the ring: without one, `testSecret` refuses such a ring.
@@ -165,18 +167,57 @@ impl Rotation {
         self
     }
 
+    /// The same, with the issuers that a withdrawal replaces; see [`Rotation::recycle`].
+    #[must_use]
+    pub fn with_issuers(mut self, issuers: Arc<dyn WarmIssuers>) -> Self {
+        self.issuers = Some(issuers);
+        self
+    }
+
     /// Runs one step for the version `token`.
     ///
     /// # Errors
     /// [`RotationError`]; every step may be run again.
     pub async fn run(&self, step: Step, token: &str, now: Timestamp) -> Result<(), RotationError> {
-        let state = self.admitted(token).await?;
+        let state = match self.admitted(token).await {
+            Ok(state) => state,
+            // A withdrawal may have taken the version away, and an earlier run of this step that stopped may have undone the
+            // withdrawal's publication.
+            Err(error) => {
+                let state = self.secret.describe().await;
+                if let Ok(state) = &state
+                    && let Err(problem) = self.mend(state, now).await
+                {
+                    warn!(%problem, "whether a withdrawal is still published could not be seen");
+                }
+                return Err(error);
+            }
+        };
+        self.mend(&state, now).await?;
         match step {
             Step::Create => self.create(&state, token, now).await,
             Step::Set => self.set(&state, token, now).await,
             Step::Test => self.test(&state, token, now).await,
             Step::Finish => self.finish(&state, token, now).await,
         }
+    }
+
+    /// Publishes what a withdrawal left, if a step that raced with it wrote its own set over that: a withdrawn key is public
+    /// again then, and `min_generation` may be what it was before. Such a step mends it itself, unless it stops first.
+    async fn mend(&self, state: &SecretState, now: Timestamp) -> Result<(), RotationError> {
+        let Some(version) = state.with_stage(CURRENT) else { return Ok(()) };
+        let Some(value) = self.secret.read(version).await? else { return Ok(()) };
+        // What cannot be read is for the step itself to refuse.
+        let Ok(ring) = KeyRing::parse(&value) else { return Ok(()) };
+        if ring.withdrawn().len() == 0 {
+            return Ok(());
+        }
+        let stored = self.stored_set().await?;
+        if ring.withdrawn().any(|kid| stored.get(kid).is_some()) && ring.permitted_by(&stored).is_ok() {
+            warn!(version, "a withdrawn key is published; the set is made anew");
+            self.publish(version, &ring, KeyRing::republished, ring.generation(), now).await?;
+        }
+        Ok(())
     }
 
     /// The guards of the protocol: the store rotates this secret, and `token` is a version that is being made.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use token_jose::{Algorithm, KeyVersion, LocalSigner};
@@ -115,6 +116,26 @@ pub trait PublishedStore: Send + Sync + fmt::Debug {
 
     /// The most bytes the store takes.
     fn max_bytes(&self) -> usize;
+}
+
+/// Where an alias pointed before and points now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recycled {
+    /// The version that served until now, with its warm processes.
+    pub from: String,
+    /// The version that serves from now on: the same code and settings, in processes that are yet to start.
+    pub to: String,
+}
+
+/// The processes that issue tokens and hold the ring that they read last.
+#[async_trait]
+pub trait WarmIssuers: Send + Sync + fmt::Debug {
+    /// Puts fresh processes in the place of the warm ones, with the code and the settings that those have and no others.
+    /// `run` is another text at every run; letters, digits and `-`. MUST end within `within`.
+    ///
+    /// # Errors
+    /// [`SourceError`] when that is not certain: warm processes may go on.
+    async fn recycle(&self, run: &str, within: Duration) -> Result<Recycled, SourceError>;
 }
 
 /// Makes new keys.

@@ -101,6 +101,30 @@ async fn a_principal_gets_the_token_its_rule_grants_and_the_record_says_how() {
     assert!(!format!("{issued:?}").contains(issued.token.as_str()), "a token is never in Debug");
 }
 
+#[tokio::test]
+async fn a_bound_token_names_the_proven_key_in_cnf_and_the_record() {
+    let world = World::new();
+    let proven = token_jose::LocalSigner::generate(Algorithm::EdDsa).unwrap();
+    let jkt = token_jose::Signer::public_key(&proven).kid().clone();
+    let stamp = Stamp { now: world.clock.now(), token_id: "token-1".to_owned(), decision_id: "decision-1".to_owned() };
+    let request = TokenRequest::default();
+    let issued = world.issuer.issue_bound(&principal("etl-nightly"), &request, &jkt, &stamp).await.unwrap();
+    let keys = KeySet::parse(world_jwks(&world).await.as_bytes()).unwrap();
+    let claims = check(issued.token.as_str(), &keys, world.clock.now());
+    assert_eq!(claims["cnf"], serde_json::json!({"jkt": jkt.as_str()}));
+    assert_eq!(
+        (claims["sub"].as_str(), issued.record.jkt.as_deref()),
+        (Some("111122223333/etl-nightly"), Some(jkt.as_str()))
+    );
+    let bearer = world.issue(&request).await.unwrap();
+    assert_eq!(bearer.record.jkt, None);
+    assert!(!check(bearer.token.as_str(), &keys, world.clock.now()).contains_key("cnf"));
+    // The mapping decides as ever.
+    let request = TokenRequest { scopes: Some(vec!["admin".to_owned()]), ..request };
+    let refused = world.issuer.issue_bound(&principal("etl-nightly"), &request, &jkt, &stamp).await.unwrap_err();
+    assert_eq!(refused.code(), "scope");
+}
+
 async fn world_jwks(world: &World) -> String {
     use token_issuance::DocumentSource as _;
     String::from_utf8(world.published.read().await.unwrap().bytes().to_vec()).unwrap()

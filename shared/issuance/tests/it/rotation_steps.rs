@@ -10,9 +10,10 @@ use token_issuance::rotation::{
     Step, WithdrawalReport,
 };
 use token_jose::{
-    Algorithm, KeyRing, KeySet, KeyVersion, Kid, LocalSigner, PrivateLocation, RingError, RingPolicy, Withdrawal,
+    Algorithm, KeyRing, KeySet, KeyVersion, Kid, LocalSigner, PrivateLocation, PublishedKey, RingError, RingPolicy,
+    Withdrawal,
 };
-use token_testkit::{Fault, MemoryPublished, MemorySecret, at, run_to_end};
+use token_testkit::{Fault, MemoryPublished, MemorySecret, at, interleave, run_to_end};
 
 const ALGORITHM: Algorithm = Algorithm::EdDsa;
 const STEPS: [Step; 4] = [Step::Create, Step::Set, Step::Test, Step::Finish];
@@ -253,6 +254,107 @@ fn a_withdrawal_ends_a_pending_rotation_and_stays() {
     let error = stand.run(Step::Create, "v5", later()).unwrap_err();
     assert!(matches!(&error, RotationError::Ring { error: RingError::Stale { .. }, .. }), "{error}");
     assert_eq!(stand.set().min_generation(), 3);
+}
+
+/// **INV** no step accepts what publishes a withdrawn kid: a planted key, once withdrawn, does not come back.
+#[test]
+fn a_planted_key_is_withdrawn_and_does_not_come_back() {
+    let stand = Stand::rotated();
+    let (signing, planted) = (stand.active(), LocalSigner::generate(ALGORITHM).unwrap().public_key().clone());
+    let plant = || {
+        let set = stand.set();
+        let entries = set.entries().cloned().chain([PublishedKey::new(planted.clone())]);
+        stand.published.set(Some(&KeySet::new(entries, set.min_generation()).to_stored_json()));
+    };
+    plant();
+    let report = stand.withdraw(&Withdrawal::Key(planted.kid().clone()), "w1").unwrap();
+    assert!(report.keys[0].foreign && report.keys.len() == 1 && report.refusals_until.is_none(), "{report:?}");
+    assert_eq!((stand.active(), stand.set().get(planted.kid())), (signing.clone(), None));
+    assert_eq!(stand.ring().key_versions().len(), 2, "nothing was promoted, nothing made");
+    assert_eq!(stand.set().min_generation(), stand.ring().generation());
+    // Planted again, it goes with the next step, whichever that is; or with a withdrawal that is run again.
+    plant();
+    let report = stand.withdraw(&Withdrawal::Key(planted.kid().clone()), "w2").unwrap();
+    assert_eq!((report.keys.len(), stand.set().get(planted.kid())), (0, None));
+    stand.secret.start_rotation("v2").unwrap();
+    for step in STEPS {
+        plant();
+        stand.run(step, "v2", later()).unwrap();
+        assert_eq!(stand.set().get(planted.kid()), None, "{step:?}");
+    }
+    assert_eq!(stand.set().min_generation(), 3, "as the withdrawal left it, or higher");
+}
+
+#[test]
+fn a_kid_that_is_nowhere_is_refused_and_nothing_is_changed() {
+    let stand = Stand::rotated();
+    stand.secret.start_rotation("v2").unwrap();
+    stand.run(Step::Create, "v2", later()).unwrap();
+    let before = (format!("{:?}", stand.secret), stand.published.history().len());
+    let unknown = LocalSigner::generate(ALGORITHM).unwrap().public_key().kid().clone();
+    let error = stand.withdraw(&Withdrawal::Key(unknown.clone()), "w1").unwrap_err().to_string();
+    assert!(error.contains("of the ring or of the published set") && error.contains(unknown.as_str()), "{error}");
+    assert_eq!((format!("{:?}", stand.secret), stand.published.history().len()), before);
+}
+
+/// A key past its retention that the set still has: no rotation has run since.
+#[test]
+fn a_retired_key_can_be_withdrawn() {
+    let stand = Stand::rotated();
+    let retired = stand.active();
+    stand.rotate("v2", later());
+    let month_after = at("2027-01-21T00:00:00Z");
+    let before = stand.set();
+    stand.rotate("v3", month_after);
+    assert!(stand.ring().get(&retired).is_none() && stand.set().get(&retired).is_none());
+    // As it is when the step that drops it has not run, or was undone.
+    stand.published.set(Some(&before.to_stored_json()));
+    let report = run_to_end(stand.rotation.withdraw(&Withdrawal::Key(retired.clone()), "w1", month_after)).unwrap();
+    assert!(report.keys[0].foreign, "{report:?}");
+    assert!(stand.set().get(&retired).is_none() && stand.ring().withdrawn().any(|kid| *kid == retired));
+    // The older rings that have it are void.
+    for version in ["v1", "v2", "v3"] {
+        let ring = KeyRing::parse(&stand.secret.value(version).unwrap()).unwrap();
+        assert!(ring.permitted_by(&stand.set()).is_err(), "{version}");
+    }
+}
+
+/// A step that stops between its write and its look at what it wrote over has undone a withdrawal's publication. Whatever
+/// runs next puts it right: the store runs a step again that did not end well, though its version is gone by then.
+#[test]
+fn a_withdrawal_that_a_crashed_step_undid_is_published_again() {
+    for by_the_next_rotation in [false, true] {
+        let stand = Stand::rotated();
+        let stolen = stand.active();
+        stand.secret.start_rotation("v2").unwrap();
+        stand.run(Step::Create, "v2", later()).unwrap();
+        stand.secret.script().restart();
+        let set = || stand.rotation.run(Step::Set, "v2", later());
+        let calls = {
+            run_to_end(set()).unwrap();
+            stand.secret.script().calls()
+        };
+        let write = calls.iter().position(|call| *call == "published.write").unwrap();
+        let (withdrawal, forever) = (Withdrawal::Key(stolen.clone()), std::iter::repeat_n(1, 1_000));
+        // Back to before that step's write.
+        stand.published.set(Some(&stand.published.history()[0]));
+        let step = async { set().await.map(|()| None) };
+        let withdraw = async { stand.rotation.withdraw(&withdrawal, "w1", later()).await.map(Some) };
+        // A call is made by the poll after the one that gave way before it.
+        let order = std::iter::repeat_n(0, write + 1).chain(forever).chain([0]);
+        let outcomes = interleave(vec![Box::pin(step), Box::pin(withdraw)], order);
+        assert!(outcomes[0].is_none() && matches!(outcomes[1], Some(Ok(Some(_)))), "{outcomes:?}");
+        assert!(stand.set().get(&stolen).is_some() && stand.set().min_generation() == 0, "the withdrawal is undone");
+        if by_the_next_rotation {
+            stand.secret.start_rotation("v3").unwrap();
+            stand.run(Step::Create, "v3", later()).unwrap();
+        } else {
+            let again = run_to_end(set());
+            assert!(matches!(again, Err(RotationError::NotPending { .. } | RotationError::Setup(_))), "{again:?}");
+        }
+        assert!(stand.set().get(&stolen).is_none(), "{by_the_next_rotation}");
+        assert_eq!(stand.set().min_generation(), stand.ring().generation());
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Compact JWS (RFC 7515 section 7.1): signing and strict verification.
 
+mod foreign;
+pub(crate) mod parts;
 mod sign;
-mod verify;
+pub(crate) mod verify;
 
+pub use foreign::{ForeignExpectation, TypRule, UnverifiedForeign, verify_foreign};
 pub use sign::{CompactJws, sign_compact};
 pub use verify::{Expectation, JwsError, Part, Unverified, Verified, verify};
 

@@ -6,11 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::algorithm::Algorithm;
+use crate::jws::parts::Parts;
 use crate::jws::{MAX_TOKEN_BYTES, same_typ};
+use crate::key::PublicKey;
 use crate::keyset::KeySet;
 use crate::kid::Kid;
-use crate::strict_json::{self, Limits, StrictJsonError};
-use crate::text::{base64url_decode, found, quote};
+use crate::strict_json::StrictJsonError;
+use crate::text::{found, quote};
 
 /// What a token must say to be accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +128,30 @@ pub enum JwsError {
         /// The token's.
         found: String,
     },
+    /// The token names an algorithm that is not among those accepted of its issuer: another one, `none`, or an HMAC.
+    #[error("header: expected alg {expected}, found {found}; hint: names are case-sensitive")]
+    AlgorithmNotAccepted {
+        /// The accepted ones.
+        expected: String,
+        /// The token's.
+        found: String,
+    },
+    /// The token names no key, and the key set does not leave exactly one.
+    #[error("header: expected a kid, or exactly one key for {algorithm} in the key set, found no kid and {keys} keys")]
+    NoKid {
+        /// The token's algorithm.
+        algorithm: Algorithm,
+        /// How many keys fit.
+        keys: usize,
+    },
+    /// Several different keys of the set have the `kid` that the token names.
+    #[error("expected one key that the kid {kid} names, found {keys}; hint: its issuer publishes two keys by one name")]
+    AmbiguousKid {
+        /// The token's `kid`.
+        kid: String,
+        /// How many keys fit.
+        keys: usize,
+    },
     /// The signature is not this key's signature of this token.
     #[error("expected a signature by the key that kid names, found another")]
     Signature,
@@ -175,7 +201,8 @@ impl JwsError {
             Self::HeaderMember { .. } | Self::Header { .. } => "header",
             Self::Typ { .. } => "typ",
             Self::UnknownKid { .. } => "unknown_kid",
-            Self::Algorithm { .. } => "algorithm",
+            Self::NoKid { .. } | Self::AmbiguousKid { .. } => "ambiguous_kid",
+            Self::Algorithm { .. } | Self::AlgorithmNotAccepted { .. } => "algorithm",
             Self::Signature => "signature",
             Self::Claim { claim: "iss", .. } => "issuer",
             Self::Claim { claim: "aud", .. } => "audience",
@@ -199,7 +226,8 @@ pub struct Unverified<'a> {
     claims: Map<String, Value>,
 }
 
-/// Values that a verified token carries. Only [`verify`] and [`Unverified::verify`] make one.
+/// Values that a verified token carries. Only [`verify`], [`Unverified::verify`] and their
+/// counterparts for the tokens of other issuers make one.
 pub struct Verified<T> {
     value: T,
     kid: Kid,
@@ -207,6 +235,11 @@ pub struct Verified<T> {
 }
 
 impl<T> Verified<T> {
+    /// Only for what has just verified a signature with `key`.
+    pub(crate) fn by(key: &PublicKey, value: T) -> Self {
+        Self { value, kid: key.kid().clone(), algorithm: key.algorithm() }
+    }
+
     /// The verified value.
     pub fn value(&self) -> &T {
         &self.value
@@ -217,7 +250,7 @@ impl<T> Verified<T> {
         self.value
     }
 
-    /// The key that signed.
+    /// The thumbprint of the key that signed.
     pub fn kid(&self) -> &Kid {
         &self.kid
     }
@@ -255,26 +288,13 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// When any of that does not hold.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(JwsError::TooLarge { limit: MAX_TOKEN_BYTES, found: token.len() });
-        }
-        let mut parts = token.split('.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(JwsError::Form { found: "another number of parts" });
-        };
-        let decode = |text, found| base64url_decode(text).ok_or(JwsError::Form { found });
-        let signing_input = token.as_bytes().get(..header.len() + 1 + payload.len()).unwrap_or_default();
-        let signature = decode(signature, "a signature that is not")?;
-        let header = object(Part::Header, &decode(header, "a header that is not")?)?;
-        let claims = object(Part::Payload, &decode(payload, "a payload that is not")?)?;
+        let parts = Parts::of(token, MAX_TOKEN_BYTES)?;
+        let signature = parts.signature()?;
+        let header = parts.header()?;
+        let claims = parts.payload()?;
         let [alg, kid, typ] = read_header(header)?;
-        let iss = match claims.get("iss") {
-            Some(Value::String(iss)) => iss.clone(),
-            other => return Err(claim("iss", "a string", other)),
-        };
-        Ok(Self { signing_input, signature, alg, kid, typ, iss, claims })
+        let iss = issuer_of(&claims)?;
+        Ok(Self { signing_input: parts.signing_input(), signature, alg, kid, typ, iss, claims })
     }
 
     /// The issuer that the token names. Anybody may have written it.
@@ -310,8 +330,9 @@ impl<'a> Unverified<'a> {
             return Err(JwsError::Algorithm { expected: key.algorithm(), found: quote(&self.alg) });
         }
         key.verify_signature(self.signing_input, &self.signature).map_err(|_| JwsError::Signature)?;
-        check_claims(&self.claims, expectation, now)?;
-        Ok(Verified { value: self.claims, kid: key.kid().clone(), algorithm: key.algorithm() })
+        let Expectation { issuer, audience, leeway_s, .. } = expectation;
+        check_claims(&self.claims, issuer, audience, *leeway_s, now)?;
+        Ok(Verified::by(key, self.claims))
     }
 }
 
@@ -334,11 +355,12 @@ pub fn verify(
     Unverified::parse(token)?.verify(keys, expectation, now)
 }
 
-fn object(part: Part, json: &[u8]) -> Result<Map<String, Value>, JwsError> {
-    // A header is flat, but an embedded key is better refused by name than by depth. Claims nest: actor chains are
-    // allowed 8 deep, the rest is margin.
-    let limits = Limits::new(MAX_TOKEN_BYTES, if part == Part::Header { 4 } else { 16 });
-    strict_json::parse_object(json, limits).map_err(|error| JwsError::Json { part, error })
+/// The `iss` that a payload names.
+pub(crate) fn issuer_of(claims: &Map<String, Value>) -> Result<String, JwsError> {
+    match claims.get("iss") {
+        Some(Value::String(iss)) => Ok(iss.clone()),
+        other => Err(claim("iss", "a string", other)),
+    }
 }
 
 /// `[alg, kid, typ]`, and nothing else.
@@ -357,18 +379,24 @@ fn read_header(mut header: Map<String, Value>) -> Result<[String; 3], JwsError> 
     }
 }
 
-fn check_claims(claims: &Map<String, Value>, expected: &Expectation, now: Timestamp) -> Result<(), JwsError> {
+/// `iss`, `aud`, `exp`, `nbf` and `iat`, as [`verify`] promises.
+pub(crate) fn check_claims(
+    claims: &Map<String, Value>,
+    issuer: &str,
+    audience: &str,
+    leeway_s: u64,
+    now: Timestamp,
+) -> Result<(), JwsError> {
     match claims.get("iss") {
-        Some(Value::String(iss)) if *iss == expected.issuer => {}
-        other => return Err(claim("iss", &quote(&expected.issuer), other)),
+        Some(Value::String(iss)) if iss == issuer => {}
+        other => return Err(claim("iss", &quote(issuer), other)),
     }
-    let ours = |value: &Value| value.as_str() == Some(&expected.audience);
+    let ours = |value: &Value| value.as_str() == Some(audience);
     match claims.get("aud") {
         Some(audience @ Value::String(_)) if ours(audience) => {}
         Some(Value::Array(all)) if all.iter().all(Value::is_string) && all.iter().any(ours) => {}
-        other => return Err(claim("aud", &quote(&expected.audience), other)),
+        other => return Err(claim("aud", &quote(audience), other)),
     }
-    let leeway_s = expected.leeway_s;
     let leeway = i128::from(leeway_s) * NANOS;
     let at = now.as_nanosecond();
     match numeric_date(claims, "exp")? {

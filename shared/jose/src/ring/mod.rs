@@ -22,7 +22,7 @@ use crate::strict_json::StrictJsonError;
 
 pub use plan::{Door, Margin, Moment, RotationPlan, UnknownKid, Verifier};
 pub use policy::{LEEWAY_S, RingPolicy};
-pub use rotate::{RING_AGE_S, ROTATION_STEP_S, Withdrawal, Withdrawn};
+pub use rotate::{RING_AGE_S, ROTATION_STEP_S, Withdrawal, Withdrawn, seconds_after};
 
 /// Where the private half of a key version is.
 #[derive(Clone, Debug, PartialEq, Eq)]

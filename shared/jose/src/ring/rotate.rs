@@ -4,9 +4,12 @@
 //! since the rotation before, and adds a new standby. Every issuer then switches at the promoted key's `signs_from` by its
 //! own clock, so nothing has to happen at the same moment anywhere, and a late or repeated rotation is harmless.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::algorithm::Algorithm;
+use crate::key::PublicKey;
 use crate::keyset::{KeySet, PublishedKey};
 use crate::kid::Kid;
 use crate::problem::Problems;
@@ -23,9 +26,9 @@ pub const ROTATION_STEP_S: u64 = 60;
 /// Which key to withdraw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Withdrawal {
-    /// Every key of the ring: the ring itself may have leaked.
+    /// Every key of the ring, and every published one: the ring itself may have leaked, and a pending one with it.
     All,
-    /// One key.
+    /// One key of the ring or of the published set.
     Key(Kid),
 }
 
@@ -34,6 +37,9 @@ pub enum Withdrawal {
 pub struct Withdrawn {
     /// The key.
     pub kid: Kid,
+    /// It was published, and the ring did not have it: planted, of a rotation that was given up, or past its retention. No
+    /// key that signs is touched, and nothing is known of when it signed.
+    pub foreign: bool,
     /// Since when it signed; `None` for a standby.
     pub signed_from: Option<Timestamp>,
     /// Until when an issuer may have signed with it: its successor's start, else the withdrawal.
@@ -87,22 +93,30 @@ impl KeyRing {
     /// The next ring without what is withdrawn: the promoted or standby key signs at once where the signing key went, and
     /// fresh standbys fill up. It is the one step after which a key may sign that has not been public for the whole lead.
     ///
-    /// `fresh` holds what [`KeyRing::needed_after`] asks for.
+    /// `published` is the stored key set: a key that only it has is withdrawn too, and then nothing is promoted. `fresh`
+    /// holds what [`KeyRing::needed_after`] asks for.
+    ///
+    /// Of a ring that is void beside `published` (see [`KeyRing::permitted_by`]) every key that is not published goes too.
+    ///
+    /// **Invariant:** its generation is above that of every ring that was ever announced: whichever of them somebody makes
+    /// current again is void once the set's `min_generation` is this one's generation.
     ///
     /// # Errors
-    /// [`RingError::Invalid`] when the ring has no such key, or `fresh` is not what is needed.
+    /// [`RingError::Invalid`] when neither the ring nor the set has such a key, or `fresh` is not what is needed.
     pub fn without(
         &self,
         withdrawal: &Withdrawal,
+        published: &KeySet,
         source: &str,
         fresh: Vec<KeyVersion>,
         now: Timestamp,
     ) -> Result<(Self, Vec<Withdrawn>), RingError> {
-        let goes = self.going(withdrawal)?;
-        self.check_fresh(&self.needed_after(withdrawal, now)?, &fresh)?;
-        let reports = goes.iter().filter_map(|kid| self.get(kid)).map(|key| self.report(key, now)).collect();
+        let goes = self.going(withdrawal, published)?;
+        self.check_fresh(&self.needed_after(withdrawal, published, now)?, &fresh)?;
+        let reports = goes.iter().map(|kid| self.report(kid, now)).collect();
+        let mut next = self.derived(source);
         // Two generations on: a rotation that is pending beside this one has the next, and becomes void with the old ring.
-        let mut next = self.derived(source).derived(source);
+        next.generation = self.generation.max(published.generation()).saturating_add(2);
         next.keys.retain(|key| !goes.contains(key.kid()));
         next.withdrawn.extend(goes);
         let start = whole_second(now);
@@ -128,9 +142,14 @@ impl KeyRing {
     /// The algorithms, once per key, of the fresh keys that [`KeyRing::without`] needs.
     ///
     /// # Errors
-    /// [`RingError::Invalid`] when the ring has no such key.
-    pub fn needed_after(&self, withdrawal: &Withdrawal, now: Timestamp) -> Result<Vec<Algorithm>, RingError> {
-        let goes = self.going(withdrawal)?;
+    /// [`RingError::Invalid`] when neither the ring nor the set has such a key.
+    pub fn needed_after(
+        &self,
+        withdrawal: &Withdrawal,
+        published: &KeySet,
+        now: Timestamp,
+    ) -> Result<Vec<Algorithm>, RingError> {
+        let goes = self.going(withdrawal, published)?;
         let mut needed = Vec::new();
         for algorithm in self.held() {
             let left = |key: &&KeyVersion| key.algorithm() == algorithm && !goes.contains(key.kid());
@@ -172,7 +191,7 @@ impl KeyRing {
             };
             Self::entry(key, known, not_after, now)
         });
-        KeySet::new(own.chain(foreign).filter(|entry| entry.is_live(now)), stored.min_generation())
+        self.noted(KeySet::new(own.chain(foreign).filter(|entry| entry.is_live(now)), stored.min_generation()), stored)
     }
 
     /// The key set to store once this ring is current, given the stored one: what was published stays as long as it must.
@@ -187,8 +206,8 @@ impl KeyRing {
     /// - `min_generation` never goes down.
     #[must_use]
     pub fn republished(&self, stored: &KeySet, now: Timestamp) -> KeySet {
-        let limit = after(whole_second(now), self.policy.retention_s);
-        let soonest = after(limit, RING_AGE_S);
+        let limit = seconds_after(whole_second(now), self.policy.retention_s);
+        let soonest = seconds_after(limit, RING_AGE_S);
         let own = self.keys.iter().map(|key| {
             let known = Self::known(key, stored, now);
             let earliest = known.map(|entry| entry.not_after.unwrap_or(soonest));
@@ -199,7 +218,12 @@ impl KeyRing {
             not_after: Some(entry.not_after.map_or(limit, |end| end.min(limit))),
             ..entry.clone()
         });
-        KeySet::new(own.chain(foreign).filter(|entry| entry.is_live(now)), stored.min_generation())
+        self.noted(KeySet::new(own.chain(foreign).filter(|entry| entry.is_live(now)), stored.min_generation()), stored)
+    }
+
+    /// The set with the newest generation that was ever announced.
+    fn noted(&self, set: KeySet, stored: &KeySet) -> KeySet {
+        set.with_generation(self.generation.max(stored.generation()))
     }
 
     /// What is stored of this very key, if verifiers get it at `now`: a key past its time was gone, and comes back as new.
@@ -286,8 +310,8 @@ impl KeyRing {
         let known = standby.and_then(|key| Self::known(key, published, now));
         // A time in the future cannot be believed: whoever wrote it may not shorten or stretch the lead.
         let public_since = known.and_then(|entry| entry.published_at).filter(|since| *since <= now).unwrap_or(now);
-        let soonest = after(whole_second(now), 2 * RING_AGE_S);
-        soonest.max(after(public_since, self.policy.lead_s))
+        let soonest = seconds_after(whole_second(now), 2 * RING_AGE_S);
+        soonest.max(seconds_after(public_since, self.policy.lead_s))
     }
 
     /// Drops private halves once every clock has passed the successor's start, and keys past their retention.
@@ -299,7 +323,7 @@ impl KeyRing {
         self.keys.retain_mut(|key| {
             let (successor, not_after) = ends.get(at).copied().unwrap_or_default();
             at += 1;
-            if successor.is_some_and(|start| after(start, clocks) <= now) {
+            if successor.is_some_and(|start| seconds_after(start, clocks) <= now) {
                 key.location = PrivateLocation::Dropped;
                 key.local = None;
                 key.signer = None;
@@ -308,26 +332,46 @@ impl KeyRing {
         });
     }
 
-    fn going(&self, withdrawal: &Withdrawal) -> Result<Vec<Kid>, RingError> {
+    /// The keys to withdraw. A kid that is nowhere is refused: a typing error must not look like a withdrawal.
+    ///
+    /// A ring that is void was overtaken by a withdrawal: made current again, or left so by a run that stopped. It does not
+    /// know what that one withdrew, and the published set does: what it lacks goes too, and no kid is refused, since a
+    /// withdrawal that stopped half-way must be able to run again.
+    fn going(&self, withdrawal: &Withdrawal, published: &KeySet) -> Result<BTreeSet<Kid>, RingError> {
+        let void = self.permitted_by(published).is_err();
+        let overtaken = self.keys.iter().filter(|key| void && !published.contains(&key.public));
+        let mut goes: BTreeSet<Kid> = overtaken.map(|key| key.kid().clone()).collect();
         match withdrawal {
-            Withdrawal::All => Ok(self.keys.iter().map(|key| key.kid().clone()).collect()),
-            Withdrawal::Key(kid) if self.get(kid).is_some() => Ok(vec![kid.clone()]),
+            Withdrawal::All => {
+                let own = self.keys.iter().map(KeyVersion::kid);
+                goes.extend(own.chain(published.keys().map(PublicKey::kid)).cloned());
+            }
             Withdrawal::Key(kid) => {
-                let mut problems = Problems::default();
-                problems.add("withdraw", format!("expected a kid of the ring, found {kid}"));
-                Err(RingError::Invalid(problems))
+                if !void && self.get(kid).is_none() && published.get(kid).is_none() {
+                    let mut problems = Problems::default();
+                    let expected = "expected a kid of the ring or of the published set";
+                    problems.add("withdraw", format!("{expected}, found {kid}; hint: compare it with the key set's"));
+                    return Err(RingError::Invalid(problems));
+                }
+                goes.insert(kid.clone());
             }
         }
+        Ok(goes)
     }
 
-    fn report(&self, key: &KeyVersion, now: Timestamp) -> Withdrawn {
+    fn report(&self, kid: &Kid, now: Timestamp) -> Withdrawn {
+        let Some(key) = self.get(kid) else {
+            let kid = kid.clone();
+            return Withdrawn { kid, foreign: true, signed_from: None, signed_until: None, latest_exp: None };
+        };
         let signed_from = key.signs_from.filter(|start| *start <= now);
         let until = self.successor_start(key).filter(|start| *start <= now).unwrap_or(now);
         let signed_until = signed_from.map(|_| until);
         // A stale issuer may hold the ring for half the lead more, and its clock may be behind.
         let stale_s = (self.policy.lead_s / 2).saturating_add(self.policy.skew_s);
-        let latest_exp = signed_until.map(|end| after(end, stale_s.saturating_add(self.policy.max_token_ttl_s)));
-        Withdrawn { kid: key.kid().clone(), signed_from, signed_until, latest_exp }
+        let latest_exp =
+            signed_until.map(|end| seconds_after(end, stale_s.saturating_add(self.policy.max_token_ttl_s)));
+        Withdrawn { kid: kid.clone(), foreign: false, signed_from, signed_until, latest_exp }
     }
 
     fn check_fresh(&self, due: &[Algorithm], fresh: &[KeyVersion]) -> Result<(), RingError> {
@@ -350,8 +394,9 @@ impl KeyRing {
     }
 }
 
-/// `seconds` after `time`; the end of time rather than an overflow.
-fn after(time: Timestamp, seconds: u64) -> Timestamp {
+/// The moment `seconds` after `time`; the end of time rather than an overflow.
+#[must_use]
+pub fn seconds_after(time: Timestamp, seconds: u64) -> Timestamp {
     i64::try_from(seconds)
         .ok()
         .and_then(|seconds| time.checked_add(SignedDuration::from_secs(seconds)).ok())

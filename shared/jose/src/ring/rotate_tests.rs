@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::seconds_after as after;
 use super::*;
 use crate::keyset::KeySet;
 use crate::ring::RingPolicy;
@@ -94,7 +95,7 @@ fn a_repeated_rotation_changes_no_time() {
         ring.key_versions().iter().map(|key| (key.kid().clone(), key.signs_from())).collect::<Vec<_>>()
     };
     assert_eq!(times(&once), times(&twice));
-    assert_eq!(set, set_twice);
+    assert!(set.entries().eq(set_twice.entries()));
 }
 
 #[test]
@@ -178,9 +179,9 @@ fn withdrawing_the_signing_key_makes_the_standby_sign_at_once() {
     let (gone, waiting) = (kid(&ring, start()), standby(&ring));
     let now = after(start(), 3_600);
     let withdrawal = Withdrawal::Key(gone.clone());
-    let needed = ring.needed_after(&withdrawal, now).unwrap();
+    let needed = ring.needed_after(&withdrawal, &published, now).unwrap();
     assert_eq!(needed, [ALGORITHM]);
-    let (next, reports) = ring.without(&withdrawal, "v", fresh(&needed), now).unwrap();
+    let (next, reports) = ring.without(&withdrawal, &published, "v", fresh(&needed), now).unwrap();
     assert_eq!(kid(&next, now), waiting);
     assert_ne!(standby(&next), waiting);
     assert!(next.get(&gone).is_none() && next.withdrawn().any(|kid| *kid == gone));
@@ -191,7 +192,13 @@ fn withdrawing_the_signing_key_makes_the_standby_sign_at_once() {
     let latest = after(now, policy.lead_s / 2 + policy.skew_s + policy.max_token_ttl_s);
     assert_eq!(
         reports,
-        [Withdrawn { kid: gone, signed_from: Some(start()), signed_until: Some(now), latest_exp: Some(latest) }]
+        [Withdrawn {
+            kid: gone,
+            foreign: false,
+            signed_from: Some(start()),
+            signed_until: Some(now),
+            latest_exp: Some(latest)
+        }]
     );
     assert!(KeyRing::parse(&next.to_json().unwrap()).is_ok());
 }
@@ -200,11 +207,11 @@ fn withdrawing_the_signing_key_makes_the_standby_sign_at_once() {
 fn withdrawing_while_a_promoted_key_waits_starts_that_one() {
     let (ring, published) = first();
     let now = after(start(), INTERVAL);
-    let (next, _) = rotate(&ring, &published, now);
+    let (next, set) = rotate(&ring, &published, now);
     let (gone, promoted, waiting) = (kid(&next, now), standby(&ring), standby(&next));
     let withdrawal = Withdrawal::Key(gone);
-    let needed = next.needed_after(&withdrawal, now).unwrap();
-    let (after_it, _) = next.without(&withdrawal, "v", fresh(&needed), now).unwrap();
+    let needed = next.needed_after(&withdrawal, &set, now).unwrap();
+    let (after_it, _) = next.without(&withdrawal, &set, "v", fresh(&needed), now).unwrap();
     assert_eq!((kid(&after_it, now), standby(&after_it)), (promoted, waiting));
     assert!(needed.is_empty());
 }
@@ -215,20 +222,100 @@ fn withdrawing_a_standby_or_everything() {
     let now = after(start(), 3_600);
     let gone = standby(&ring);
     let withdrawal = Withdrawal::Key(gone.clone());
-    let (next, reports) = ring.without(&withdrawal, "v", fresh(&[ALGORITHM]), now).unwrap();
+    let (next, reports) = ring.without(&withdrawal, &published, "v", fresh(&[ALGORITHM]), now).unwrap();
     assert_eq!(kid(&next, now), kid(&ring, now));
     assert_eq!((reports[0].signed_from, reports[0].latest_exp), (None, None), "it never signed");
 
-    let needed = ring.needed_after(&Withdrawal::All, now).unwrap();
+    let needed = ring.needed_after(&Withdrawal::All, &published, now).unwrap();
     assert_eq!(needed, [ALGORITHM, ALGORITHM]);
-    let (next, reports) = ring.without(&Withdrawal::All, "v", fresh(&needed), now).unwrap();
+    let (next, reports) = ring.without(&Withdrawal::All, &published, "v", fresh(&needed), now).unwrap();
     assert_eq!(reports.len(), 2);
     let set = next.republished(&published, now);
     assert_eq!(set.len(), 2);
     assert!(ring.key_versions().iter().all(|key| set.get(key.kid()).is_none()));
     assert_eq!(next.active(ALGORITHM, now).unwrap().signs_from(), Some(now));
-    let unknown = Withdrawal::Key(gone);
-    assert!(next.without(&unknown, "v", vec![], now).is_err());
+    let unknown = Withdrawal::Key(LocalSigner::generate(ALGORITHM).unwrap().public_key().kid().clone());
+    let refused = next.without(&unknown, &set, "v", vec![], now).unwrap_err().to_string();
+    assert!(refused.contains("expected a kid of the ring or of the published set"), "{refused}");
+}
+
+/// **INV** a key that the ring never had is withdrawn all the same, and costs no key that signs.
+#[test]
+fn a_planted_key_is_withdrawn_without_a_promotion() {
+    let (ring, published) = first();
+    let now = after(start(), 3_600);
+    let planted = LocalSigner::generate(ALGORITHM).unwrap();
+    let gone = planted.public_key().kid().clone();
+    let entries = published.entries().cloned().chain([PublishedKey::new(planted.public_key().clone())]);
+    let stored = KeySet::new(entries, 0);
+    let withdrawal = Withdrawal::Key(gone.clone());
+    assert_eq!(ring.needed_after(&withdrawal, &stored, now).unwrap(), []);
+    let (next, reports) = ring.without(&withdrawal, &stored, "v", vec![], now).unwrap();
+    let nothing =
+        Withdrawn { kid: gone.clone(), foreign: true, signed_from: None, signed_until: None, latest_exp: None };
+    assert_eq!(reports, [nothing]);
+    assert_eq!((kid(&next, now), standby(&next)), (kid(&ring, now), standby(&ring)));
+    let set = next.republished(&stored, now).with_min_generation(next.generation());
+    assert!(set.get(&gone).is_none() && set.len() == 2);
+    assert_eq!(next.republished(&stored, now).get(&gone), None, "planted again, it does not stay");
+    // No ring document that has it is read.
+    let mut with_it = next.clone();
+    with_it.keys.push(KeyVersion::standby(planted));
+    let refused = KeyRing::parse(&with_it.to_json().unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("withdrawn"), "{refused}");
+    // Everything is everything that is published.
+    let needed = ring.needed_after(&Withdrawal::All, &stored, now).unwrap();
+    let (next, reports) = ring.without(&Withdrawal::All, &stored, "v", fresh(&needed), now).unwrap();
+    assert_eq!((reports.len(), next.republished(&stored, now).get(&gone)), (3, None));
+}
+
+/// **INV** an earlier withdrawal holds when somebody made a ring current that is older than it, and withdraws from that.
+#[test]
+fn a_withdrawal_from_a_void_ring_takes_with_it_what_was_withdrawn_before() {
+    let (ring, published) = first();
+    let (active, waiting, now) = (kid(&ring, start()), standby(&ring), after(start(), 3_600));
+    let withdraw = |ring: &KeyRing, set: &KeySet, kid: &Kid| {
+        let withdrawal = Withdrawal::Key(kid.clone());
+        let needed = ring.needed_after(&withdrawal, set, now).unwrap();
+        let (next, _) = ring.without(&withdrawal, set, "v", fresh(&needed), now).unwrap();
+        let set = next.republished(set, now).with_min_generation(next.generation());
+        (next, set)
+    };
+    let (second, set) = withdraw(&ring, &published, &active);
+    let (third, set) = withdraw(&second, &set, &waiting);
+    for old in [&ring, &second] {
+        // The same kid again, though the void ring has it no more: it may be run again from everywhere.
+        for again in [&active, set.keys().next().unwrap().kid()] {
+            let known = old.get(again).is_some() || set.get(again).is_some() || old.withdrawn().any(|kid| kid == again);
+            assert!(known, "a precondition");
+            let (next, set) = withdraw(old, &set, again);
+            for gone in [&active, &waiting] {
+                assert!(next.get(gone).is_none() && set.get(gone).is_none());
+                assert!(next.withdrawn().any(|kid| kid == gone));
+            }
+            assert!(next.permitted_by(&set).is_ok() && third.permitted_by(&set).is_err());
+            assert!(next.active(ALGORITHM, now).is_some());
+        }
+    }
+}
+
+/// A ring that was current before a rollback is newer than the one that a key is withdrawn from, and has the key.
+#[test]
+fn a_withdrawal_after_a_rollback_makes_the_newer_rings_void_too() {
+    let (first, mut set) = first();
+    let mut newest = first.clone();
+    let mut now = start();
+    for _ in 0..3 {
+        now = after(now, INTERVAL);
+        (newest, set) = rotate(&newest, &set, now);
+    }
+    assert_eq!((newest.generation(), set.generation()), (4, 4));
+    let withdrawal = Withdrawal::Key(standby(&first));
+    let needed = first.needed_after(&withdrawal, &set, now).unwrap();
+    let (next, _) = first.without(&withdrawal, &set, "v", fresh(&needed), now).unwrap();
+    let set = next.republished(&set, now).with_min_generation(next.generation());
+    assert!(newest.permitted_by(&set).is_err() && first.permitted_by(&set).is_err() && next.permitted_by(&set).is_ok());
+    assert_eq!(KeySet::parse(set.to_stored_json().as_bytes()).unwrap(), set);
 }
 
 /// The ring may never become current: then the key that signs now must not have got an end.

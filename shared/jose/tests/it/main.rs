@@ -7,6 +7,9 @@
 )]
 #![expect(clippy::needless_pass_by_value, reason = "builders of documents read better when they take `json!` values")]
 
+mod dpop;
+mod dpop_properties;
+mod foreign;
 mod interop;
 mod keyset;
 mod private_keys;

@@ -9,8 +9,9 @@ mod world;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::Config;
+use token_jose::{Door, RingPolicy, Verifier};
 
-use case::{Case, Lies, cases, troubles};
+use case::{Case, Lies, Troubles, cases, troubles};
 use world::World;
 
 fn check(case: &Case) -> Result<World, TestCaseError> {
@@ -51,6 +52,33 @@ proptest! {
     fn a_withdrawal_keeps_what_it_reports(case in cases(troubles(false, true))) {
         check(&case)?;
     }
+
+    /// **INV** the same when somebody makes older versions current, before a withdrawal and after it: no step and no issuer
+    /// accepts a ring that a withdrawal made void.
+    #[test]
+    fn a_withdrawal_holds_through_rollbacks(case in cases(troubles(true, true))) {
+        check(&case)?;
+    }
+}
+
+/// Found by chance: a withdrawal stopped after it had published, somebody made an older ring current that does not have the
+/// key, and the withdrawal was run again.
+#[test]
+fn a_withdrawal_that_stopped_can_be_run_again_after_a_rollback() {
+    let policy = RingPolicy {
+        interval_s: 43_149,
+        lead_s: 13_994,
+        max_token_ttl_s: 2_163,
+        retention_s: 12_031,
+        jwks_max_age_s: 245,
+        verifier_cache_s: 3_600,
+        skew_s: 2,
+    };
+    let verifiers = vec![Verifier::snowflake(), Verifier::envoy(), Verifier::istio()];
+    let door = Door { memory_age_s: 11, stale_if_error_s: 0 };
+    let troubles = Troubles { crashes: true, rollback: true, withdrawal: true, ..Troubles::default() };
+    let case = Case { policy, verifiers, door, troubles, lies: Lies::default(), seed: 4_371_181_518_118_573_841 };
+    check(&case).unwrap();
 }
 
 /// The share of worlds with these lies in which a promise is seen to be broken.

@@ -416,12 +416,27 @@ impl World {
                 // No invocation outlives its time; those under way now end by then.
                 let settled = self.t + ROTATION_STEP_S;
                 self.promises.push(Promise { started, settled, kids, report });
+                self.withdrawal = None;
+                if self.case.troubles.rollback && self.promises.len() < 3 {
+                    self.undone_by_hand();
+                }
             }
             // Overtaken by the rotation that dropped the key, its retention over: there is nothing to withdraw from.
             Err(RotationError::Ring { error: RingError::Invalid(_), .. }) if self.is_gone() => {}
             // Overtaken by a rotation, or a store failed: the operator runs it again.
             Err(_) if tries < 4 * TRIES => self.withdraw(tries + 1),
             Err(error) => self.problems.push(format!("{}: the withdrawal does not get through: {error}", self.t)),
+        }
+    }
+
+    /// Somebody makes an older version current again after a withdrawal, and may then see that another key must go.
+    fn undone_by_hand(&mut self) {
+        let policy = self.case.policy;
+        let pause = self.chance.of(&[1, 60, 301, policy.lead_s / 2, policy.lead_s, policy.interval_s]);
+        self.at(self.t + pause, Event::Rollback);
+        if self.chance.one_in(2) {
+            let pause = pause + self.chance.of(&[0, 1, 60, policy.lead_s]);
+            self.at(self.t + pause, Event::Withdraw);
         }
     }
 
