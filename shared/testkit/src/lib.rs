@@ -2,7 +2,8 @@
 //!
 //! What it is: values that tests would otherwise make slowly or differently each time ([`at`], [`TestClock`], [`keys`]),
 //! in-memory ports ([`MemoryDocument`], [`MemorySecret`], [`MemoryPublished`]), the [`conformance`] suites that every adapter runs, and real or scripted
-//! counterparts on free ports of loopback ([`Moto`], [`ScriptedAws`], [`Gateway`], [`Lambda`], [`Curl`]). What it is not:
+//! counterparts on free ports of loopback ([`Moto`], [`OpenBao`], [`ScriptedAws`], [`RemoteStub`],
+//! [`Gateway`], [`Lambda`], [`Curl`]). What it is not:
 //! a mock of our own code, or a place for assertions about the product.
 //!
 //! Invariants:
@@ -31,32 +32,46 @@
 )]
 
 mod binaries;
+mod certificates;
 pub mod conformance;
 mod curl;
 mod document;
 mod gateway;
 mod http_stub;
+mod issuers;
 pub mod keys;
 mod lambda;
 mod moto;
 mod moto_secret;
 mod net;
+mod openbao;
+mod otlp;
 mod process;
+mod redis;
+mod remote_stub;
 mod rotation;
 mod scripted_aws;
+mod tcp_proxy;
 mod time;
 mod tools;
 
 pub use binaries::binaries;
+pub use certificates::Certificates;
 pub use curl::{Curl, Reply};
 pub use document::MemoryDocument;
 pub use gateway::{Gateway, GatewayOptions, GatewayPrincipal};
+pub use issuers::MemoryIssuers;
 pub use lambda::{InitFailure, Invocation, Lambda};
 pub use moto::Moto;
 pub use moto_secret::MotoSecret;
 pub use net::{free_port, wait_for, wait_until};
+pub use openbao::OpenBao;
+pub use otlp::OtlpCollector;
 pub use process::Process;
+pub use redis::{Redis, RedisCluster, RedisReply};
+pub use remote_stub::{RemoteStub, StubAnswer, StubRequest};
 pub use rotation::{CallScript, Fault, MemoryPublished, MemorySecret, Run, interleave, run_to_end};
 pub use scripted_aws::{Behaviour, ScriptedAws, Target};
+pub use tcp_proxy::{LineFault, TcpProxy};
 pub use time::{TestClock, at};
 pub use tools::{node_modules, skipped, tool, workspace_root};

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
+use crate::certificates::Certificates;
 use crate::curl::Curl;
 use crate::net::{free_port, wait_until};
 use crate::process::Process;
@@ -55,12 +54,9 @@ impl Moto {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_tls() -> Option<Self> {
-        let Some(openssl) = tool("openssl") else {
-            skipped("openssl");
-            return None;
-        };
+        let certificates = Certificates::make()?;
         let program = moto_server()?;
-        Self::serve(&|| Command::new(&program), Some(Certificates::make(&openssl)))
+        Self::serve(&|| Command::new(&program), Some(certificates))
     }
 
     fn serve(server: &dyn Fn() -> Command, tls: Option<Certificates>) -> Option<Self> {
@@ -143,34 +139,4 @@ pub(crate) fn environment(endpoint: &str) -> Vec<(String, String)> {
 
 fn url(port: u16, tls: bool) -> String {
     format!("{}://127.0.0.1:{port}", if tls { "https" } else { "http" })
-}
-
-/// A CA of two days, and a certificate of its for 127.0.0.1.
-#[derive(Debug)]
-struct Certificates {
-    folder: TempDir,
-}
-
-impl Certificates {
-    fn make(openssl: &Path) -> Self {
-        let certificates = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        std::fs::write(certificates.path("extensions"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        for arguments in [
-            format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=testkit-ca -days 2"),
-            format!("req {key} -keyout leaf.key -out leaf.csr -subj /CN=testkit"),
-            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out leaf.pem"
-                .to_owned(),
-        ] {
-            let mut command = Command::new(openssl);
-            command.args(arguments.split(' ')).current_dir(certificates.folder.path());
-            let output = command.output().expect("openssl runs");
-            assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        certificates
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
 }

@@ -1,4 +1,4 @@
-//! Secrets Manager and SSM as a script: what a real store does only on a bad day.
+//! Secrets Manager, SSM and KMS as a script: what a real store does only on a bad day.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,10 @@ pub enum Target {
     GetSecretValue,
     /// SSM.
     GetParameter,
+    /// KMS; the answer is what was put for the empty id.
+    CreateKey,
+    /// KMS.
+    GetPublicKey,
 }
 
 /// What one call meets.
@@ -131,10 +135,18 @@ fn answer(state: &mut State, request: &Request) -> Answer {
     let target = match request.header("x-amz-target") {
         "secretsmanager.GetSecretValue" => Target::GetSecretValue,
         "AmazonSSM.GetParameter" => Target::GetParameter,
+        "TrentService.CreateKey" => Target::CreateKey,
+        "TrentService.GetPublicKey" => Target::GetPublicKey,
         _ => return failure("UnknownOperationException", "this stand-in does not know that call"),
     };
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    let id = body[if target == Target::GetSecretValue { "SecretId" } else { "Name" }].as_str().unwrap_or_default();
+    let id = match target {
+        Target::GetSecretValue => &body["SecretId"],
+        Target::GetParameter => &body["Name"],
+        Target::CreateKey => &Value::Null,
+        Target::GetPublicKey => &body["KeyId"],
+    };
+    let id = id.as_str().unwrap_or_default();
     let found =
         state.documents.get(&(target, id.to_owned())).map(|(content, version)| value(target, id, content, *version));
     state.requests.entry(target).or_default().push(body);
@@ -147,6 +159,7 @@ fn answer(state: &mut State, request: &Request) -> Answer {
             (Some(_), _) => Answer::Full(200, headers(), text.into_bytes()),
             (None, Target::GetSecretValue) => failure("ResourceNotFoundException", "no such secret"),
             (None, Target::GetParameter) => failure("ParameterNotFound", "no such parameter"),
+            (None, Target::CreateKey | Target::GetPublicKey) => failure("NotFoundException", "no such key"),
         },
         Behaviour::Throttled => failure("ThrottlingException", "Rate exceeded"),
         Behaviour::Status(status) => Answer::Full(status, headers(), Vec::new()),
@@ -168,12 +181,13 @@ fn value(target: Target, id: &str, members: &Value, version: u64) -> Value {
             "VersionStages": ["AWSCURRENT"],
         }),
         Target::GetParameter => json!({ "Name": id, "Version": version, "DataType": "text" }),
+        Target::CreateKey | Target::GetPublicKey => json!({}),
     };
     for (name, member) in members.as_object().into_iter().flatten() {
         value[name] = member.clone();
     }
     match target {
-        Target::GetSecretValue => value,
+        Target::GetSecretValue | Target::CreateKey | Target::GetPublicKey => value,
         Target::GetParameter => json!({ "Parameter": value }),
     }
 }
