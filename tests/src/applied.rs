@@ -10,13 +10,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use token_testkit::{Curl, Lambda, Moto, Process, skipped, workspace_root};
 
+use crate::iam::{Call, read_calls};
+
 /// Prefix of every name in the applied environment.
 pub const NAME: &str = "jwt-issuer-e2e";
 /// moto's account.
 pub const MOTO_ACCOUNT: &str = "123456789012";
-const REGION: &str = "eu-west-1";
+/// Where it is applied.
+pub const REGION: &str = "eu-west-1";
 /// Account, organization and signature are moto's to ignore: the id alone says which function called.
 const SECRET_KEY: &str = "testkit-secret-access-key";
+
+const SETTINGS: &str = "test.auto.tfvars.json";
 
 /// How long one run of the tool may take on a busy machine.
 const RUN: Duration = Duration::from_secs(300);
@@ -31,9 +36,10 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// A copy of `infrastructure/` that is initialized and not yet applied, or says that the test is skipped.
+    /// A copy of `infrastructure/` that is initialized and not yet applied, with `more` settings, or says that the test is
+    /// skipped.
     #[must_use]
-    pub fn prepare(organization: &str, mapping: &str) -> Option<Self> {
+    pub fn prepare(organization: &str, mapping: &str, more: &[(&str, Value)]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let root = workspace_root();
         let found =
@@ -63,10 +69,21 @@ impl Applied {
             "name": NAME, "region": REGION, "organization_id": organization, "rotation_enabled": false,
             "secret_recovery_window_in_days": 0, "zips": serde_json::Map::from_iter(zips),
         });
-        std::fs::write(copy.join("test.auto.tfvars.json"), settings.to_string()).unwrap();
+        std::fs::write(copy.join(SETTINGS), settings.to_string()).unwrap();
         let applied = Self { moto, folder, program: program.into(), mapping: mapping.to_owned() };
+        applied.set(more);
         applied.run(0, &["init", "-no-color"]);
         Some(applied)
+    }
+
+    /// Changes settings, for the next run.
+    pub fn set(&self, more: &[(&str, Value)]) {
+        let path = self.folder.path().join("infrastructure").join(SETTINGS);
+        let mut settings: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for (name, value) in more {
+            settings[*name] = value.clone();
+        }
+        std::fs::write(path, settings.to_string()).unwrap();
     }
 
     /// Runs the tool, which must end with this code, and gives what it writes to standard output.
@@ -157,7 +174,31 @@ impl Applied {
         let own = format!("Credential={}/", access_key(function));
         let own =
             entries.filter(|entry| entry["headers"]["Authorization"].as_str().is_some_and(|by| by.contains(&own)));
-        own.map(|entry| Call::read(&entry)).collect()
+        own.flat_map(|entry| read_calls(&entry, &|key| self.key_context(key))).collect()
+    }
+
+    /// What KMS says of a key.
+    #[must_use]
+    pub fn key(&self, arn: &str) -> Value {
+        self.json_call("kms", "TrentService.DescribeKey", &json!({ "KeyId": arn })).json()["KeyMetadata"].clone()
+    }
+
+    /// A key's tags.
+    #[must_use]
+    pub fn key_tags(&self, arn: &str) -> BTreeMap<String, String> {
+        let reply = self.json_call("kms", "TrentService.ListResourceTags", &json!({ "KeyId": arn }));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let text = |tag: &Value, name: &str| tag[name].as_str().unwrap().to_owned();
+        let tags = reply.json()["Tags"].as_array().unwrap().clone();
+        tags.iter().map(|tag| (text(tag, "TagKey"), text(tag, "TagValue"))).collect()
+    }
+
+    /// What conditions can ask of a key.
+    fn key_context(&self, arn: &str) -> BTreeMap<String, Vec<String>> {
+        let key = self.key(arn);
+        let of = |condition: &str, member: &str| (condition.to_owned(), vec![key[member].as_str().unwrap().to_owned()]);
+        let tags = self.key_tags(arn).into_iter().map(|(tag, value)| (format!("aws:ResourceTag/{tag}"), vec![value]));
+        tags.chain([of("kms:KeySpec", "KeySpec"), of("kms:KeyUsage", "KeyUsage")]).collect()
     }
 
     /// Whatever moto still has of this environment, by service; keys that are being deleted are gone.
@@ -230,103 +271,6 @@ fn copied(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), to.join(name)).unwrap();
         }
     }
-}
-
-/// One call of an AWS API, as IAM sees it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Call {
-    /// `service:Action`.
-    pub action: String,
-    /// The resource's ARN.
-    pub resource: String,
-    /// Condition keys and their values.
-    pub context: BTreeMap<String, String>,
-}
-
-impl Call {
-    /// A call that moto wrote down.
-    fn read(entry: &Value) -> Self {
-        let headers = entry["headers"].as_object().unwrap();
-        let target = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("X-Amz-Target"));
-        let target = target.and_then(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("an unknown call: {entry}"));
-        let body = entry["body"].as_str().unwrap();
-        let body: Value = serde_json::from_slice(&base64_decoded(body)).unwrap();
-        let text = |name: &str| body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}")).to_owned();
-        let (service, action) = target.split_once('.').unwrap();
-        let (service, resource) = match service {
-            "secretsmanager" => ("secretsmanager", text("SecretId")),
-            "AmazonSSM" => ("ssm", format!("arn:aws:ssm:{REGION}:{MOTO_ACCOUNT}:parameter{}", text("Name"))),
-            "TrentService" => ("kms", text("KeyId")),
-            other => panic!("a call of {other}: {entry}"),
-        };
-        let stage =
-            body["VersionStage"].as_str().map(|stage| ("secretsmanager:VersionStage".to_owned(), stage.to_owned()));
-        Self { action: format!("{service}:{action}"), resource, context: stage.into_iter().collect() }
-    }
-}
-
-/// A policy as IAM evaluates it; only what these policies use, and no other word.
-pub struct Policy(Vec<Value>);
-
-impl Policy {
-    /// Reads `policy_json` of a function.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let policy: Value = serde_json::from_str(text).unwrap();
-        let statements = policy["Statement"].as_array().unwrap().clone();
-        for statement in &statements {
-            for (name, value) in statement.as_object().unwrap() {
-                let known = match name.as_str() {
-                    "Sid" | "Action" | "Resource" => true,
-                    "Effect" => value == "Allow",
-                    "Condition" => value.as_object().unwrap().keys().eq(["StringEquals"]),
-                    _ => false,
-                };
-                assert!(known, "this test does not know {name}: {value}");
-            }
-        }
-        Self(statements)
-    }
-
-    /// Every action with every resource that is allowed.
-    #[must_use]
-    pub fn allowed(&self) -> BTreeSet<(String, String)> {
-        let pairs = self.0.iter().flat_map(|statement| {
-            let resources = texts(&statement["Resource"]);
-            let pairs = texts(&statement["Action"]).into_iter();
-            pairs.flat_map(move |action| resources.clone().into_iter().map(move |resource| (action.clone(), resource)))
-        });
-        pairs.collect()
-    }
-
-    /// Whether one statement allows this call.
-    #[must_use]
-    pub fn allows(&self, call: &Call) -> bool {
-        self.0.iter().any(|statement| {
-            let conditions = statement["Condition"]["StringEquals"].as_object().cloned().unwrap_or_default();
-            texts(&statement["Action"]).contains(&call.action)
-                && texts(&statement["Resource"]).contains(&call.resource)
-                && conditions
-                    .iter()
-                    .all(|(key, value)| call.context.get(key).is_some_and(|found| value == found.as_str()))
-        })
-    }
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
-}
-
-/// moto writes bodies in base64.
-fn base64_decoded(text: &str) -> Vec<u8> {
-    let bits = text.bytes().filter(|byte| *byte != b'=').flat_map(|byte| {
-        let value =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|known| *known == byte);
-        let value = value.unwrap();
-        (0..6).rev().map(move |bit| (value >> bit) & 1 == 1)
-    });
-    let bits: Vec<bool> = bits.collect();
-    bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | u8::from(*bit))).collect()
 }
 
 /// A clock for real binaries that a test moves on: see `tests/infrastructure/clock.c`.

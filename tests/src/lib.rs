@@ -3,6 +3,7 @@
 
 pub mod applied;
 pub mod clients;
+pub mod iam;
 pub mod local;
 pub mod wire;
 

@@ -164,6 +164,24 @@ fn the_readmes_node_works_as_pasted() {
     assert!(shown.contains("111122223333/ETL-NIGHTLY"), "{shown}");
 }
 
+/// The block about pods; `jwt-generator` is on the reader's PATH.
+#[test]
+fn the_readmes_generator_works_as_pasted() {
+    let folder = tempfile::tempdir().unwrap();
+    let script: String = blocks(&read("README.md"))
+        .into_iter()
+        .filter(|block| block.mark == "run: generator")
+        .map(|block| block.text)
+        .collect();
+    assert!(script.contains("jwt-generator"), "README.md has the block");
+    let path = format!("{}:{}", binaries().display(), variable("PATH"));
+    let script = format!("set -euo pipefail\n{script}");
+    let run = Command::new("bash").args(["-c", &script]).current_dir(folder.path()).env("PATH", path).output().unwrap();
+    let shown = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && shown.contains("JWT successfully written to token/token.jwt"), "{run:?}");
+    assert!(shown.contains("-rw-------"), "{shown}");
+}
+
 /// What an operator's issuer would know: the API enforces the SSO path, the ring signs RS256.
 fn options() -> CompileOptions {
     let algorithms = vec!["RS256".to_owned()];
@@ -338,26 +356,29 @@ fn every_setting_flag_and_metric_is_described() {
         "lambdas/key-rotation/src/config.rs",
         "lambdas/common/src/lib.rs",
         "shared/aws/src/config.rs",
+        "cli/src/generator/config.rs",
     ] {
         let source = read(file);
         let product = source.split("#[cfg(test)]").next().unwrap();
         for name in settings(product) {
-            if !matches!(name, "SECRETS_MANAGER") && !api.contains(&format!("`{name}`")) {
+            if !matches!(name, "LAMBDA" | "SECRETS_MANAGER") && !api.contains(&format!("`{name}`")) {
                 missing.push(format!("docs/API.md: {name} of {file}"));
             }
         }
     }
-    let help = Command::new(binaries().join("local-gateway")).arg("--help").output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let flags: Vec<&str> = help
-        .split_whitespace()
-        .filter(|word| word.starts_with("--") && word.len() > 2 && *word != "--help")
-        .map(|word| word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()))
-        .collect();
-    assert!(flags.len() >= 9, "{help}");
-    for flag in flags {
-        if !api.contains(&format!("`{flag}")) {
-            missing.push(format!("docs/API.md: {flag} of local-gateway"));
+    for (program, least) in [("local-gateway", 9), ("jwt-generator", 16)] {
+        let help = Command::new(binaries().join(program)).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let flags: Vec<&str> = help
+            .split_whitespace()
+            .filter(|word| word.starts_with("--") && word.len() > 2 && *word != "--help")
+            .map(|word| word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()))
+            .collect();
+        assert!(flags.len() >= least, "{help}");
+        for flag in flags {
+            if !api.contains(&format!("`{flag}")) {
+                missing.push(format!("docs/API.md: {flag} of {program}"));
+            }
         }
     }
     for file in ["lambdas/jwt-issuer/src/audit.rs", "lambdas/jwks/src/app.rs"] {

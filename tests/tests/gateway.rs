@@ -205,11 +205,11 @@ fn what_is_asked_for_is_granted_exactly_or_refused_with_the_reason() {
             "at most 8192 bytes",
         ),
         (
-            "a proof of possession",
+            "a proof of possession without key and signature",
             request().header("DPoP", "eyJ0eXAiOiJkcG9wK2p3dCJ9.e30."),
             400,
-            "invalid_request",
-            "leave the header out",
+            "invalid_dpop_proof",
+            "expected alg RS256 or",
         ),
     ] {
         let description = assert_refused(what, &curl.send(), status, error);

@@ -16,7 +16,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use e2e::applied::{Applied, FastClock, Policy};
+use e2e::applied::{Applied, FastClock};
+use e2e::iam::{Call, Policy};
 use e2e::{AUDIENCE, MAPPING, ORGANIZATION, Signed, answer, now, rest_event};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ const BY_AWS: [&str; 6] = [
 fn applied_run_rotated_and_destroyed() {
     let start = Instant::now();
     let step = |what: &str| println!("{:>4} s  {what}", start.elapsed().as_secs());
-    let Some(applied) = Applied::prepare(ORGANIZATION, MAPPING) else { return };
+    let Some(applied) = Applied::prepare(ORGANIZATION, MAPPING, &[]) else { return };
     assert_eq!(applied.left(), BTreeSet::new(), "moto begins empty");
 
     step("apply");
@@ -113,6 +114,88 @@ fn applied_run_rotated_and_destroyed() {
     assert_eq!(applied.left(), BTreeSet::new(), "what destroy leaves");
     assert_eq!(applied.run(0, &["state", "list"]), "");
     step("done");
+}
+
+/// With `key_store = "kms"`, and back: the functions make, use and disable KMS keys with what was applied, and the applied
+/// policies allow what they do and nothing like it to keys of others.
+#[test]
+fn applied_with_keys_in_kms() {
+    let settings = [("key_store", json!("kms")), ("reserved_concurrency", json!({ "issuer": 10 }))];
+    let Some(applied) = Applied::prepare(ORGANIZATION, MAPPING, &settings) else { return };
+    applied.run(0, &["apply", "-no-color", "-auto-approve"]);
+    let site = Site::of(&applied);
+    site.functions_are_as_the_outputs_say();
+    let _ = applied.empty_plan();
+
+    applied.record();
+    let rotation = applied.start("rotation", "key-rotation", &[]);
+    for number in [1, 2] {
+        site.rotate(&rotation, number, &mut || {});
+    }
+    assert_eq!(site.private_halves(), [""; 0], "no private half is in the ring");
+    let keys = site.keys_in_kms();
+    assert_eq!(keys.len(), 3, "one signs, one was its standby, one stands by now: {keys:?}");
+    let tag = BTreeMap::from([("jwt-issuer:ring".to_owned(), site.output("secret_arn").to_owned())]);
+    assert_eq!(site.outputs["kms_signing_key_tag"]["key"], "jwt-issuer:ring");
+    for arn in keys.values() {
+        assert_eq!(applied.key_tags(arn), tag, "nothing but the ring's tag");
+    }
+
+    let issuer = applied.start("issuer", "jwt-issuer", &[]);
+    let publisher = applied.start("jwks", "jwks", &[]);
+    let token = site.issued(&issuer);
+    let (signer, _) = site.verified(&token, &site.served(&publisher), now()).unwrap();
+    assert_eq!(signer, site.active(now()));
+    let signed = |call: &Call| call.action == "kms:Sign" && call.resource == keys[&signer];
+    assert!(applied.calls("issuer").iter().any(signed), "KMS signed: {:?}", applied.calls("issuer"));
+
+    let withdraw = applied.start("withdraw", "withdraw", &[]);
+    let report = withdraw.respond(&json!({ "withdraw": signer }));
+    assert_eq!((&report["keys"][0]["kid"], &report["still_enabled"]), (&json!(signer), &json!([])), "{report}");
+    let state = |kid: &String| applied.key(&keys[kid])["KeyState"].as_str().unwrap().to_owned();
+    assert_eq!(state(&signer), "Disabled");
+    let enabled = keys.keys().filter(|kid| state(kid) == "Enabled").count();
+    assert_eq!(enabled, 2, "and no other");
+    let issuer = applied.start("issuer", "jwt-issuer", &[]);
+    let publisher = applied.start("jwks", "jwks", &[]);
+    let (successor, _) = site.verified(&site.issued(&issuer), &site.served(&publisher), now()).unwrap();
+    assert_ne!(successor, signer);
+
+    let report = withdraw.respond(&json!({ "withdraw": "all" }));
+    assert_eq!(report["still_enabled"], json!([]), "{report}");
+    assert!(keys.keys().all(|kid| state(kid) == "Disabled"), "all that were in the ring");
+
+    for function in ["issuer", "jwks", "rotation", "withdraw"] {
+        site.policy_is_what_the_binary_needs(function);
+        site.keys_of_others_are_out_of_reach(function);
+    }
+
+    // Back to the ring: the keys in KMS sign on and can be withdrawn, new ones are in the ring.
+    applied.set(&[("key_store", json!("kms-to-ring"))]);
+    applied.run(0, &["apply", "-no-color", "-auto-approve"]);
+    let site = Site::of(&applied);
+    site.rotate(&applied.start("rotation", "key-rotation", &[]), 3, &mut || {});
+    assert_eq!(site.private_halves().len(), 1, "the new standby");
+    let keys = site.keys_in_kms();
+    let withdraw = applied.start("withdraw", "withdraw", &[]);
+    let active = site.active(now());
+    let report = withdraw.respond(&json!({ "withdraw": active }));
+    assert_eq!(report["still_enabled"], json!([]), "{report}");
+    assert_eq!(applied.key(&keys[&active])["KeyState"], "Disabled", "whoever makes the new keys");
+    let issuer = applied.start("issuer", "jwt-issuer", &[]);
+    let publisher = applied.start("jwks", "jwks", &[]);
+    assert!(site.verified(&site.issued(&issuer), &site.served(&publisher), now()).is_ok());
+    for function in ["issuer", "rotation", "withdraw"] {
+        let (policy, made) = (site.policy(function), "kms:CreateKey".to_owned());
+        assert!(applied.calls("rotation").iter().filter(|call| call.action == made).all(|call| !policy.allows(call)));
+    }
+
+    applied.run(0, &["destroy", "-no-color", "-auto-approve"]);
+    assert_eq!(applied.left(), BTreeSet::new(), "what destroy leaves of its own");
+    assert!(
+        keys.values().all(|arn| applied.key_tags(arn) == tag),
+        "what the functions made is for the operator to delete"
+    );
 }
 
 /// An applied environment, with its outputs.
@@ -210,6 +293,15 @@ impl<'a> Site<'a> {
         self.secret.value(&version).expect("a value")
     }
 
+    /// The ring's keys that are in KMS: kid and ARN.
+    fn keys_in_kms(&self) -> BTreeMap<String, String> {
+        let ring: Value = serde_json::from_str(&self.current()).unwrap();
+        let keys = ring["keys"].as_array().unwrap().iter();
+        let keys =
+            keys.filter_map(|key| Some((key["kid"].as_str()?.to_owned(), key["private"]["kms"].as_str()?.to_owned())));
+        keys.collect()
+    }
+
     fn private_halves(&self) -> Vec<String> {
         let ring: Value = serde_json::from_str(&self.current()).unwrap();
         let keys = ring["keys"].as_array().unwrap().iter();
@@ -297,12 +389,53 @@ impl<'a> Site<'a> {
             rotation.iter().filter(|call| issuer.allows(call)).map(|call| call.action.as_str()).collect();
         assert!(may.is_subset(&["secretsmanager:GetSecretValue", "ssm:GetParameter"].into()), "{may:?}");
         let pending = rotation.iter().filter(|call| call.action == "secretsmanager:GetSecretValue");
-        let mut pending = pending.filter(|call| !call.context.values().any(|stage| stage == "AWSCURRENT")).peekable();
+        let mut pending =
+            pending.filter(|call| !call.context.values().flatten().any(|stage| stage == "AWSCURRENT")).peekable();
         assert!(pending.peek().is_some(), "the rotation reads pending versions");
         assert!(pending.all(|call| !issuer.allows(call)), "the issuer may read pending versions");
         let calls = self.applied.calls("issuer");
         assert!(calls.iter().filter(|call| call.action != "ssm:GetParameter").all(|call| !publisher.allows(call)));
         assert_eq!(calls.iter().filter(|call| publisher.allows(call)).count(), 1, "the key set: {calls:?}");
+    }
+
+    /// What the function does with this ring's keys it may not do with another ring's, with those of no ring, or with keys
+    /// that encrypt.
+    fn keys_of_others_are_out_of_reach(&self, function: &str) {
+        const TAG: &str = "aws:ResourceTag/jwt-issuer:ring";
+        const ASKED: &str = "aws:RequestTag/jwt-issuer:ring";
+        let policy = self.policy(function);
+        let other = self.output("secret_arn").replace("e2e", "two");
+        let calls = self.applied.calls(function).into_iter().filter(|call| call.action.starts_with("kms:"));
+        let calls: BTreeSet<_> = calls.collect();
+        assert_eq!(calls.is_empty(), function == "jwks", "{function}: {calls:?}");
+        for call in &calls {
+            let mut refused = match call.action.as_str() {
+                "kms:CreateKey" => vec![
+                    call.with("aws:TagKeys", &["jwt-issuer:ring", "team"]),
+                    call.with("kms:KeySpec", &["SYMMETRIC_DEFAULT"]),
+                    call.with("kms:KeySpec", &[]),
+                ],
+                "kms:TagResource" => {
+                    assert!(policy.allows(&call.with(TAG, &[self.output("secret_arn")])), "{call:?}");
+                    vec![call.with("aws:TagKeys", &["jwt-issuer:ring", "team"]), call.with(TAG, &[&other])]
+                }
+                _ => vec![call.with(TAG, &[]), call.with(TAG, &[&other]), call.with(TAG, &[""])],
+            };
+            if call.context.contains_key(ASKED) {
+                refused.extend([call.with(ASKED, &[]), call.with(ASKED, &[&other])]);
+            }
+            if call.action != "kms:TagResource" {
+                refused.extend([call.with("kms:KeyUsage", &["ENCRYPT_DECRYPT"]), call.with("kms:KeyUsage", &[])]);
+            }
+            for action in
+                ["PutKeyPolicy", "ScheduleKeyDeletion", "CreateGrant", "UntagResource", "EnableKey", "Decrypt"]
+            {
+                refused.push(Call { action: format!("kms:{action}"), ..call.clone() });
+            }
+            for call in refused {
+                assert!(!policy.allows(&call), "{function} may {call:?}");
+            }
+        }
     }
 
     /// Each call of the binary is allowed, and nothing else is but what AWS does in its name.
@@ -312,9 +445,8 @@ impl<'a> Site<'a> {
         for call in &calls {
             assert!(policy.allows(call), "{function} may not do what it does: {call:?}");
         }
-        let used: BTreeSet<_> = calls.iter().map(|call| (call.action.clone(), call.resource.clone())).collect();
-        let unused: Vec<_> = policy.allowed().into_iter().filter(|pair| !used.contains(pair)).collect();
-        let excess: Vec<_> = unused.iter().filter(|(action, _)| !BY_AWS.contains(&action.as_str())).collect();
+        let excess = policy.unused(&calls).into_iter().filter(|(action, _)| !BY_AWS.contains(&action.as_str()));
+        let excess: Vec<_> = excess.collect();
         assert!(excess.is_empty(), "{function} never does what it may: {excess:?}");
     }
 }

@@ -231,7 +231,7 @@ fn no_identity_is_401_and_no_token_request_is_told_so() {
         (change("/path", json!("/tokens")), 404, "not_found"),
         (change("/path", json!("/v1/token")), 200, ""),
         (change("/httpMethod", json!("GET")), 405, "invalid_request"),
-        (change("/multiValueHeaders", json!({"DPoP": ["x"]})), 400, "invalid_request"),
+        (change("/multiValueHeaders", json!({"DPoP": ["x"]})), 400, "invalid_dpop_proof"),
         (json!({"version": "1.0"}), 400, "invalid_request"),
         (json!({}), 400, "invalid_request"),
     ] {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use e2e::{AUDIENCE, ISSUER, MAPPING, ORGANIZATION, Signed, answer, now, rest_event};
@@ -376,6 +378,108 @@ fn a_withdrawn_key_is_gone_and_the_issuer_goes_on_with_another() {
     assert!(matches!(withdraw.invoke(&json!({ "withdraw": unknown })), Invocation::Error(_)));
     private.extend(private_halves(&stand));
     stand.assert_silent(&private, &[&stand.rotation, &withdraw, &issuer, &publisher]);
+}
+
+/// A call of moto's Lambda or IAM.
+fn control(moto: &Moto, method: &str, path: &str, service: &str, body: Option<&str>) -> String {
+    let mut call = Curl::new(method, &format!("{}{path}", moto.url()));
+    if let Some(body) = body {
+        let form = if service == "iam" { "application/x-www-form-urlencoded" } else { "application/json" };
+        call = call.body(form, body);
+    }
+    let reply = call.signed(("AKIATESTKIT", "testkit-secret-access-key"), None, "eu-west-1", service).send();
+    assert!((200..300).contains(&reply.status), "{method} {path}: {}", reply.text());
+    reply.text()
+}
+
+/// The function of the issuer with an alias on its first version, as the deployment makes it.
+fn deployed_issuer(moto: &Moto) {
+    control(
+        moto,
+        "POST",
+        "/",
+        "iam",
+        Some("Action=CreateRole&Version=2010-05-08&RoleName=issuer&AssumeRolePolicyDocument=%7B%7D"),
+    );
+    // The shortest zip there is: no file in it.
+    let function = json!({
+        "FunctionName": "dev-issuer", "Role": "arn:aws:iam::123456789012:role/issuer", "Runtime": "provided.al2023",
+        "Handler": "bootstrap", "Code": { "ZipFile": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==" }, "Publish": true,
+        "Description": "Issues tokens", "Environment": { "Variables": { "JWT_ISSUER_URL": ISSUER } },
+    });
+    control(moto, "POST", "/2015-03-31/functions", "lambda", Some(&function.to_string()));
+    let alias = json!({ "Name": "live", "FunctionVersion": "1" });
+    control(moto, "POST", "/2015-03-31/functions/dev-issuer/aliases", "lambda", Some(&alias.to_string()));
+}
+
+/// An endpoint that refuses every call, as Lambda refuses who lacks a permission.
+fn refusing_endpoint() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let _ = connection.read(&mut [0; 8_192]);
+            let body = r#"{"Message":"User: arn:aws:sts::1:assumed-role/withdraw/x is not authorized"}"#;
+            let head = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: AccessDeniedException\r\nconnection: close\r\n";
+            let length = body.len();
+            let _ =
+                write!(connection, "{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
+        }
+    });
+    url
+}
+
+#[test]
+fn a_withdrawal_replaces_warm_issuers_and_says_so_when_it_cannot() {
+    let Some(stand) = Stand::rotated() else { return };
+    deployed_issuer(&stand.moto);
+    let of_issuer = |what: &str| -> Value {
+        let path = format!("/2015-03-31/functions/dev-issuer{what}");
+        serde_json::from_str(&control(&stand.moto, "GET", &path, "lambda", None)).unwrap()
+    };
+    let served = || of_issuer("/aliases/live")["FunctionVersion"].clone();
+    let named = [("ISSUER_FUNCTION_NAME", "dev-issuer"), ("ISSUER_FUNCTION_ALIAS", "live")];
+    let withdraw = function_with(&stand.moto, &stand.secret, "withdraw", &named);
+    let withdrawn = |withdraw: &Lambda, issuers: &dyn Fn(&Value)| {
+        let before = stand.published();
+        let report = withdraw.respond(&json!({ "withdraw": "all" }));
+        issuers(&report["issuers"]);
+        let after = stand.published();
+        assert!(after.min_generation() > before.min_generation(), "withdrawn whatever became of the issuers: {report}");
+        assert!(before.keys().all(|key| after.get(key.kid()).is_none()), "{report}");
+    };
+
+    let first = of_issuer("/configuration?Qualifier=live");
+    for (from, to) in [("1", "2"), ("2", "3")] {
+        withdrawn(&withdraw, &|issuers| assert_eq!(*issuers, json!({"outcome": "recycled", "from": from, "to": to})));
+        assert_eq!(served(), json!(to));
+    }
+    let fresh = of_issuer("/configuration?Qualifier=live");
+    for same in ["CodeSha256", "Environment", "Role", "Handler", "Timeout"] {
+        assert_eq!(fresh[same], first[same], "{same}");
+    }
+    let description = fresh["Description"].as_str().unwrap();
+    assert!(description.starts_with("Issues tokens (") && description.matches('(').count() == 1, "{description}");
+
+    // Whoever may change the function but not move its alias gets nothing served by an emergency.
+    let planted = json!({ "Environment": { "Variables": { "JWT_ISSUER_URL": "https://evil.example" } } }).to_string();
+    control(&stand.moto, "PUT", "/2015-03-31/functions/dev-issuer/configuration", "lambda", Some(&planted));
+    let refused = |parts: &[&str], issuers: &Value| {
+        let problem = issuers["problem"].as_str().unwrap_or_default();
+        assert_eq!(issuers["outcome"], "not_recycled");
+        assert!(parts.iter().all(|part| problem.contains(part)) && problem.contains("run it again"), "{problem}");
+        assert!(!problem.contains("evil.example") && !problem.contains("not authorized"), "{problem}");
+    };
+    withdrawn(&withdraw, &|issuers| refused(&["found another environment"], issuers));
+    assert_eq!(served(), json!("3"));
+
+    let refusing = refusing_endpoint();
+    let more = [named[0], named[1], ("AWS_ENDPOINT_URL_LAMBDA", refusing.as_str())];
+    let withdraw = function_with(&stand.moto, &stand.secret, "withdraw", &more);
+    withdrawn(&withdraw, &|issuers| {
+        refused(&["access denied (AccessDeniedException, HTTP 403", "lambda:dev-issuer:live"], issuers)
+    });
+    assert!(withdraw.log().contains("warm issuers could not be replaced"), "{}", withdraw.log());
 }
 
 #[test]
