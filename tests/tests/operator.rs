@@ -59,7 +59,8 @@ fn verifier(issuer: &str, keys: KeySet) -> String {
 
 #[test]
 fn a_token_is_fetched_verified_and_its_issuer_examined() {
-    let gateway = Gateway::start(&GatewayOptions::default());
+    let mut gateway = Gateway::start(&GatewayOptions::default());
+    let log = gateway.process().stderr();
     let [sso, workload, refused] = gateway.principals() else { panic!("three samples") };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token.jwt");
@@ -85,10 +86,12 @@ fn a_token_is_fetched_verified_and_its_issuer_examined() {
 
     let published = KeySet::parse(&Curl::get(gateway.jwks_uri()).send().body).unwrap();
     let verifier = verifier(gateway.issuer(), published);
-    let ring = gateway.folder().join("target/local-gateway/ring.json");
+    // Its log says where its documents are.
+    let ring = log.split("ring file:").nth(1).and_then(|rest| rest.split(',').next());
+    let ring = ring.unwrap_or_else(|| panic!("where the ring is: {log}"));
     let mut doctor =
         vec!["doctor", gateway.url(), "--token-file", path, "--audience", AUDIENCE, "--verify-url", &verifier];
-    doctor.extend(["--ring", ring.to_str().unwrap()]);
+    doctor.extend(["--ring", ring]);
     let (code, answer) = operator(&doctor, &[]);
     assert_eq!((code, answer["failed"].as_u64()), (0, Some(0)), "{answer}");
     let skipped: Vec<&Value> =
@@ -133,20 +136,29 @@ fn moto_secret(moto: &Moto, name: &str) -> String {
     reply.json()["ARN"].as_str().expect("an ARN").to_owned()
 }
 
+/// A mapping that needs no evidence of Identity Center.
+const WORKERS: &str = r#"
+[defaults]
+audience = "https://api.example.com"
+
+[[rule]]
+name = "etl workers"
+principal = { kind = "assumed-role", accounts = ["111122223333"], role = "etl-*" }
+subject = "{account}/{role}"
+"#;
+
 /// The blocks of docs/CLI.md that need no issuer, as a reader pastes them.
 #[test]
 fn the_commands_of_the_page_work_as_pasted() {
     let page = std::fs::read_to_string("../docs/CLI.md").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("mapping.toml"), e2e::MAPPING).unwrap();
-    std::fs::write(folder.path().join("new.toml"), e2e::MAPPING).unwrap();
+    std::fs::write(folder.path().join("mapping.toml"), WORKERS).unwrap();
+    std::fs::write(folder.path().join("new.toml"), WORKERS).unwrap();
     std::fs::write(folder.path().join("decisions.jsonl"), "").unwrap();
     for (mark, expected) in [("keys", "may-sign"), ("mapping", "granted by rule")] {
         let block =
             page.split(&format!("<!-- run: {mark} -->\n```sh\n")).nth(1).and_then(|rest| rest.split("```").next());
         let block = block.unwrap_or_else(|| panic!("docs/CLI.md has the block {mark}"));
-        // The sample's analysts need the path evidence that an issuer's settings give.
-        let block = block.replace(".toml --", ".toml --sso-path-enforced --");
         let path = format!("{}:/usr/bin:/bin", binaries().display());
         let script = format!("set -euo pipefail\n{block}");
         let run =

@@ -2,7 +2,7 @@
 //!
 //! What it is: values that tests would otherwise make slowly or differently each time ([`at`], [`TestClock`], [`keys`]),
 //! in-memory ports ([`MemoryDocument`], [`MemorySecret`], [`MemoryPublished`]), the [`conformance`] suites that every adapter runs, and real or scripted
-//! counterparts on free ports of loopback ([`Moto`], [`OpenBao`], [`ScriptedAws`], [`RemoteStub`],
+//! counterparts on free ports of loopback ([`Moto`], [`OpenBao`], [`Envoy`], [`Nginx`], [`ScriptedAws`], [`RemoteStub`],
 //! [`Gateway`], [`Lambda`], [`Curl`]). What it is not:
 //! a mock of our own code, or a place for assertions about the product.
 //!
@@ -36,6 +36,7 @@ mod certificates;
 pub mod conformance;
 mod curl;
 mod document;
+mod envoy;
 mod gateway;
 mod http_stub;
 mod issuers;
@@ -59,6 +60,7 @@ pub use binaries::binaries;
 pub use certificates::Certificates;
 pub use curl::{Curl, Reply};
 pub use document::MemoryDocument;
+pub use envoy::{Envoy, Nginx};
 pub use gateway::{Gateway, GatewayOptions, GatewayPrincipal};
 pub use issuers::MemoryIssuers;
 pub use lambda::{InitFailure, Invocation, Lambda};
