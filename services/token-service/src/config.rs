@@ -119,6 +119,8 @@ pub struct Config {
     pub transit: Option<TransitSettings>,
     /// Signatures per second asked of KMS.
     pub kms_signs_per_second: u32,
+    /// How old ring and published set may grow before they are read again, in seconds.
+    pub key_refresh_s: u64,
     /// Store.
     pub store: StoreSettings,
     /// The document of callers; `None` in `--dev`.
@@ -174,6 +176,8 @@ impl Config {
         let grace = seconds(settings, "SHUTDOWN_GRACE_SECONDS", 0..=300, if mode.dev { 0 } else { 5 });
         let drain = seconds(settings, "SHUTDOWN_DRAIN_SECONDS", 1..=300, 20);
         let kms = settings.parsed("KMS_SIGNS_PER_SECOND", "a whole number from 1 to 1000", 20_u32);
+        // Rotation counts on issuers whose ring is at most 300 s old (`token_jose::RING_AGE_S`).
+        let key_refresh = seconds(settings, "KEY_REFRESH_SECONDS", 1..=300, crate::keys::FRESH_S);
         let authorize_mode = settings.optional("AUTHORIZE_MODE").unwrap_or_else(|| "envoy-http".to_owned());
         if !["envoy-http", "nginx", "traefik"].contains(&authorize_mode.as_str()) {
             settings.problem("AUTHORIZE_MODE", "envoy-http, nginx or traefik", &authorize_mode, None);
@@ -188,6 +192,7 @@ impl Config {
             keys: keys?,
             transit: transit?,
             kms_signs_per_second: kms?,
+            key_refresh_s: key_refresh?,
             store: store?,
             callers: callers?,
             secret: secret?,

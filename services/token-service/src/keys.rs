@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use token_issuance::{KeyLoader, Keys, Refreshing};
 use token_jose::{
-    Algorithm, CompactJws, Expectation, KeySet, RingError, RingPolicy, SignError, Verified, sign_compact, verify,
+    Algorithm, CompactJws, Expectation, KeySet, PrivateLocation, RingError, RingPolicy, SignError, Verified, sign_compact, verify,
 };
 
+use crate::observe::Observe;
 use crate::service::ServiceError;
 
 mod own;
@@ -27,6 +28,7 @@ pub struct SigningKeys {
     keys: Refreshing<KeyLoader>,
     algorithm: Option<Algorithm>,
     own: Option<Arc<OwnRing>>,
+    observe: Option<Observe>,
 }
 
 /// Why the signing key was not rotated.
@@ -56,7 +58,13 @@ impl SigningKeys {
     /// default when none is given.
     #[must_use]
     pub fn new(loader: KeyLoader, fresh_s: u64, algorithm: Option<Algorithm>) -> Self {
-        Self { keys: Refreshing::new(loader, fresh_s), algorithm, own: None }
+        Self { keys: Refreshing::new(loader, fresh_s), algorithm, own: None, observe: None }
+    }
+
+    /// The same, with signatures counted.
+    #[must_use]
+    pub fn observed(self, observe: Observe) -> Self {
+        Self { observe: Some(observe), ..self }
     }
 
     /// A fresh ring of `algorithm` that lives in this process alone: for development and for tests.
@@ -157,8 +165,13 @@ impl SigningKeys {
         let token = sign_compact(signer.as_ref(), typ, claims).await.map_err(|error| match error {
             SignError::Throttled { retry_after_s } => ServiceError::Throttled { retry_after_s },
             other => ServiceError::unavailable("sign", other, 1),
-        })?;
+        });
         let took = started.elapsed();
+        if let Some(observe) = &self.observe {
+            let remote = matches!(key.location(), PrivateLocation::Kms { .. } | PrivateLocation::Transit { .. });
+            observe.signed(remote, token.is_ok(), took.as_secs_f64());
+        }
+        let token = token?;
         check_signature(&token, &published, key.kid())?;
         Ok(Signed { token, kid: key.kid().to_string(), took })
     }

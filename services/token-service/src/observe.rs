@@ -3,6 +3,8 @@
 //! Invariants: no label and no line carries a token, a key or a proof, and no label carries what a caller chose: user ids,
 //! token ids and networks are in no metric. A line has ids of tokens (`jti`), which open nothing.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,12 +15,16 @@ use tracing::{info, warn};
 use crate::service::{DenialReason, GrantProblem, IssuedPair, IssuedToken, ServiceError};
 use crate::store::{Revoked, TokenId};
 
+pub use store::ObservedStore;
+
 /// Seconds, as the gRPC histogram of the former system had them.
 const GRPC_BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 /// Parents are counted in buckets of their expiry, so that their number costs no memory.
 const BUCKET_S: i64 = 60;
-/// The most bytes of a caller's text in a line.
+/// The most characters of a caller's text in a line.
 const MAX_SHOWN: usize = 128;
+/// The most characters of a reason in a line.
+const MAX_REASON: usize = 512;
 
 /// Which door a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +186,6 @@ struct Parents {
 impl Observe {
     /// Registers everything at `metrics`; once per process.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "one line per metric")]
     pub fn new(metrics: &Metrics) -> Self {
         let denials = [
             DenialReason::Missing,
@@ -293,11 +298,11 @@ impl Observe {
             ),
             Outcome::Refused { code, status, reason } => info!(
                 target: "decision", decision_id = %id, door, operation, outcome = "refused", code, status, caller, subject,
-                token_id, jkt, reason = shown(reason), "refused"
+                token_id, jkt, reason = cut(reason, MAX_REASON), "refused"
             ),
             Outcome::Failed { code, status, reason } => warn!(
                 target: "decision", decision_id = %id, door, operation, outcome = "failed", code, status, caller, subject,
-                token_id, jkt, reason = shown(reason), "our own trouble"
+                token_id, jkt, reason = cut(reason, MAX_REASON), "our own trouble"
             ),
         }
     }
@@ -452,13 +457,18 @@ impl Parents {
     }
 }
 
-/// A text as a line may have it: bounded, without control characters.
+/// A caller's text as a line may have it.
 fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(MAX_SHOWN).flat_map(|character| match character {
+    cut(text, MAX_SHOWN)
+}
+
+/// A text as a line may have it: bounded, without control characters.
+fn cut(text: &str, most: usize) -> String {
+    let mut out: String = text.chars().take(most).flat_map(|character| match character {
         ' '..='~' => character.to_string().chars().collect::<Vec<_>>(),
         other => other.escape_unicode().collect(),
     }).collect();
-    if text.chars().nth(MAX_SHOWN).is_some() {
+    if text.chars().nth(most).is_some() {
         out.push('…');
     }
     out

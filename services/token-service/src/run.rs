@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::caller::Callers;
 use crate::config::{Config, KeySettings, Mode, RedisSettings, StoreSettings};
 use crate::keys::{FRESH_S, SigningKeys};
-use crate::observe::Observe;
+use crate::observe::{Observe, ObservedStore};
 use crate::pem::{Half, PemDocument};
 use crate::refresh_token::Vault;
 use crate::service::{self, TokenService};
@@ -76,10 +76,12 @@ async fn serve(config: Config, vars: &dyn Vars, mode: Mode) -> Result<(), Proble
         Some(secret) => (secret.current.clone(), secret.former.clone()),
         None => (Zeroizing::new(drawn(ids.as_ref())), Vec::new()),
     };
+    let metrics = Metrics::new(clock.now());
+    let observe = Observe::new(&metrics);
     let service = Arc::new(TokenService::new(service::Parts {
         rules,
-        keys,
-        store,
+        keys: keys.observed(observe.clone()),
+        store: Arc::new(ObservedStore::new(store, observe.clone())),
         callers,
         vault: Vault::new(&current, &former),
         nonces: Nonces::new(&current),
@@ -89,7 +91,6 @@ async fn serve(config: Config, vars: &dyn Vars, mode: Mode) -> Result<(), Proble
 
     let shutdown = Shutdown::new(config.shutdown.0, config.shutdown.1);
     shutdown.on_signals().map_err(one)?;
-    let metrics = Metrics::new(clock.now());
     let readiness = {
         let service = service.clone();
         Readiness::new(shutdown.clone()).hard("keys_and_store", PROBE, move || {
@@ -98,7 +99,6 @@ async fn serve(config: Config, vars: &dyn Vars, mode: Mode) -> Result<(), Proble
         })
     };
     let server = Server::new(Limits::default(), shutdown.clone(), &metrics);
-    let observe = Observe::new(&metrics);
     let mut options =
         http::HttpOptions::new(&service.rules().issuer, observe.clone(), readiness.clone()).map_err(one)?;
     options.mode = config.authorize_mode.parse().map_err(one)?;
@@ -107,7 +107,7 @@ async fn serve(config: Config, vars: &dyn Vars, mode: Mode) -> Result<(), Proble
         StoreSettings::Redis(_) => "connected",
     };
     let grpc_options =
-        grpc::GrpcOptions { minting: options.minting.clone(), ..grpc::GrpcOptions::new(readiness.clone(), observe) };
+        grpc::GrpcOptions { minting: options.minting.clone(), ..grpc::GrpcOptions::new(readiness.clone(), observe.clone()) };
     let http_router = http::router(service.clone(), options).merge(health_router(readiness.clone(), metrics.clone()));
     let grpc_router = grpc::router(service.clone(), grpc_options);
 
@@ -115,7 +115,7 @@ async fn serve(config: Config, vars: &dyn Vars, mode: Mode) -> Result<(), Proble
     let (for_http, for_grpc) = (server.clone(), server);
     parts.spawn("http", async move { http.serve(http_router, &for_http).await });
     parts.spawn("grpc", async move { grpc.serve(grpc_router, &for_grpc).await });
-    parts.spawn("renewal", renew(service.clone(), config.worker_interval, shutdown));
+    parts.spawn("renewal", renew(service.clone(), observe, config.worker_interval, shutdown));
     announce(mode, &http_url, &grpc_url, api_key.as_deref(), &service.rules().issuer);
     parts.run().await.map_err(one)
 }
@@ -214,7 +214,7 @@ async fn signing_keys(config: &Config, clients: &Clients<'_>, now: jiff::Timesta
                 Err(_) => None,
             };
             let loader = loader.with_signers(Arc::new(signers::Remote::new(kms, transit(config)?)));
-            SigningKeys::new(loader, FRESH_S, *algorithm)
+            SigningKeys::new(loader, config.key_refresh_s, *algorithm)
         }
     };
     keys.warm(now).await.map_err(|error| error.to_string())?;
@@ -272,12 +272,18 @@ fn redis_options(settings: &RedisSettings) -> Result<RedisOptions, String> {
 }
 
 /// Renews children that are due, on every replica: the store lets each be minted once.
-async fn renew(service: Arc<TokenService>, interval: Duration, shutdown: Shutdown) -> Result<(), std::convert::Infallible> {
+async fn renew(
+    service: Arc<TokenService>,
+    observe: Observe,
+    interval: Duration,
+    shutdown: Shutdown,
+) -> Result<(), std::convert::Infallible> {
     loop {
         tokio::select! {
             () = shutdown.begun() => return Ok(()),
             () = tokio::time::sleep(interval) => {}
         }
+        observe.tick(service.now());
         match service.renew_due().await {
             Ok(0) => {}
             Ok(renewed) => info!(renewed, "children were renewed"),

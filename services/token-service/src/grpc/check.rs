@@ -127,7 +127,8 @@ impl Check {
         let speaks_dpop = authorization.is_some_and(|text| credential(text, "DPoP").is_some())
             && !original.headers.contains_key("autonity-token");
         let challenges = denial.challenges(&self.0.service().rules().proof_algorithms, speaks_dpop);
-        let mut headers: Vec<_> = challenges.into_iter().map(|text| added("www-authenticate", text)).collect();
+        // Of a denied response Envoy sets each of several fields of one name, and leaves out what should be appended.
+        let mut headers: Vec<_> = challenges.into_iter().map(|text| set("www-authenticate", text)).collect();
         if let Some(seconds) = denial.retry_after_s {
             headers.push(set("retry-after", seconds.max(1).to_string()));
         }
@@ -235,20 +236,11 @@ fn answer(code: Code, message: &str, response: HttpResponse, metadata: Vec<(&str
 }
 
 /// A header that replaces whatever is there.
-fn set(name: &str, value: impl Into<String>) -> HeaderValueOption {
-    header(name, value, false)
-}
-
-/// A header beside others of its name.
-fn added(name: &str, value: impl Into<String>) -> HeaderValueOption {
-    header(name, value, true)
-}
-
 #[expect(deprecated, reason = "Envoy's ext_authz reads `append` here")]
-fn header(name: &str, value: impl Into<String>, append: bool) -> HeaderValueOption {
+fn set(name: &str, value: impl Into<String>) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(EnvoyHeader { key: name.to_owned(), value: value.into(), ..EnvoyHeader::default() }),
-        append: Some(BoolValue { value: append }),
+        append: Some(BoolValue { value: false }),
         ..HeaderValueOption::default()
     }
 }

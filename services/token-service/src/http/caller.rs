@@ -24,8 +24,8 @@ impl Door {
     }
 
     /// Takes one of the mints that `key` has.
-    pub(super) fn may_mint(&self, key: String) -> Result<(), Problem> {
-        self.0.options.minting.check(&key, self.service().now()).map_err(Problem::Limited)
+    pub(super) fn may_mint(&self, key: &str) -> Result<(), Problem> {
+        self.0.options.minting.check(&key.to_owned(), self.service().now()).map_err(Problem::Limited)
     }
 
     /// Verifies the request's proof, if it has one, and uses it up: the thumbprint that what is minted is bound to.
@@ -53,9 +53,9 @@ pub(super) fn proof(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     token_http::dpop_proof(headers).map_err(|error| Problem::BadProof(error.description().to_owned()))
 }
 
-/// The key of a caller's mints. A caller's name has no colon.
-pub(super) fn mint_key(caller: &Caller) -> String {
-    caller.name.clone()
+/// The key of a caller's mints. A caller's name has no colon, which the keys of parents have.
+pub(super) fn mint_key(caller: &Caller) -> &str {
+    &caller.name
 }
 
 /// The text of a body that must be there.

@@ -23,7 +23,7 @@ pub(super) async fn health(State(door): State<Door>) -> Response {
         return answer::json(StatusCode::OK, &json!({"status": "healthy", "redis": door.0.options.store}));
     }
     let message = format!("expected every check to be good, found failing: {}", failing.join(", "));
-    let title = if failing.contains(&"store") { "Redis unhealthy" } else { "Service unhealthy" };
+    let title = if failing.iter().any(|name| name.contains("store")) { "Redis unhealthy" } else { "Service unhealthy" };
     let response = error::plain(StatusCode::SERVICE_UNAVAILABLE, title, &message);
     answer::with(response, http::header::RETRY_AFTER, "1")
 }

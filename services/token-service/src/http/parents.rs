@@ -64,7 +64,7 @@ impl Door {
         members.end()?;
         let context = ProofContext { proof: proof(&parts.headers)?, method: parts.method.as_str(), path: parts.uri.path() };
         let family = self.open(&token, context, decision).await?;
-        self.may_mint(format!("parent:{}", family.id))?;
+        self.may_mint(&format!("parent:{}", family.id))?;
         let child = self.service().fresh_child(&family).await?;
         decision.token(&child);
         Ok(child)
@@ -72,7 +72,7 @@ impl Door {
 
     async fn latest(&self, parts: &Parts, decision: &mut Decision) -> Result<LatestChild, Problem> {
         let family = self.presented_parent(parts, decision).await?;
-        self.may_mint(format!("parent:{}", family.id))?;
+        self.may_mint(&format!("parent:{}", family.id))?;
         let latest = self.service().latest(&family).await?;
         decision.token(&latest.child);
         Ok(latest)
@@ -150,8 +150,7 @@ fn parent_jti(query: &str) -> Result<Option<String>, Problem> {
         _ => None,
     });
     match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(""), None) => Ok(None),
+        (None, _) | (Some(""), None) => Ok(None),
         // A jti needs no percent-encoding; one that has it anyway is not equal to any.
         (Some(value), None) => Ok(Some(value.to_owned())),
         (Some(_), Some(_)) => Err(missing("parent_jti: expected it once, found it again")),

@@ -10,5 +10,7 @@
 )]
 
 mod grpc;
+mod http;
+mod proxies;
 mod service;
 mod store;

@@ -137,7 +137,7 @@ async fn each_no_has_its_own_status_and_challenge() {
     let joined = format!("{bearer},{bearer}");
     let as_if_bound = bearer.replace("Bearer", "DPoP");
     let spaced = format!("{bearer}, {bearer}");
-    let cases: [(&str, Vec<(&str, &str)>, i32, &str); 11] = [
+    let cases = [
         ("nothing", vec![], 401, "missing_token"),
         ("another scheme", vec![("authorization", "Basic YTpi")], 401, "malformed_authorization"),
         ("joined", vec![("authorization", &joined)], 401, "malformed_authorization"),
@@ -216,7 +216,7 @@ async fn a_bound_token_needs_its_proof_for_this_very_request() {
     let (dpop, bearer) = (format!("DPoP {}", pair.access_token), format!("Bearer {}", pair.access_token));
     let proof = |key: &LocalSigner, jti: &str, method: &str, path: &str| {
         let htu = format!("{API}{path}");
-        world.proof_with(key, jti, json!({"htm": method, "htu": htu, "ath": ath(&pair.access_token)}))
+        world.proof_with(key, jti, &json!({"htm": method, "htu": htu, "ath": ath(&pair.access_token)}))
     };
     let first = proof(&key, "1", "PUT", "/orders/7");
     let forwarded = [
@@ -244,8 +244,8 @@ async fn a_bound_token_needs_its_proof_for_this_very_request() {
         ("another method", proof(&key, "2", "GET", "/orders/7"), "invalid_dpop_proof"),
         ("another path", proof(&key, "3", "PUT", "/orders/8"), "invalid_dpop_proof"),
         ("another key", proof(&other, "4", "PUT", "/orders/7"), "invalid_dpop_proof"),
-        ("no token's hash", world.proof_with(&key, "5", json!({"htm": "PUT", "htu": format!("{API}/orders/7")})), "invalid_dpop_proof"),
-        ("old", world.proof_with(&key, "6", json!({"htm": "PUT", "htu": format!("{API}/orders/7"), "ath": ath(&pair.access_token), "iat": 1})), "use_dpop_nonce"),
+        ("no token's hash", world.proof_with(&key, "5", &json!({"htm": "PUT", "htu": format!("{API}/orders/7")})), "invalid_dpop_proof"),
+        ("old", world.proof_with(&key, "6", &json!({"htm": "PUT", "htu": format!("{API}/orders/7"), "ath": ath(&pair.access_token), "iat": 1})), "use_dpop_nonce"),
     ] {
         let found = world.refused("PUT", "/orders/7", &[("authorization", &dpop), ("dpop", &proof)]).await;
         assert_eq!((found.status, found.reason.as_str()), (401, reason), "{what}: {}", found.body);
@@ -256,7 +256,7 @@ async fn a_bound_token_needs_its_proof_for_this_very_request() {
     // The nonce heals a wrong clock.
     let nonce = none.values("dpop-nonce").first().map(|nonce| (*nonce).to_owned()).unwrap_or_else(|| world.service.nonce());
     let claims = json!({"htm": "PUT", "htu": format!("{API}/orders/7"), "ath": ath(&pair.access_token), "iat": 1, "nonce": nonce});
-    let healed = world.proof_with(&key, "7", claims);
+    let healed = world.proof_with(&key, "7", &claims);
     let answer = world.ask(asked("PUT", "/orders/7", &[("authorization", &dpop), ("dpop", &healed)])).await;
     assert_eq!(answer.status.unwrap().code, 0);
 }

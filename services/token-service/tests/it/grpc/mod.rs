@@ -186,11 +186,11 @@ impl World {
 
     /// A proof by `key` for a POST to a method of the service.
     pub fn proof(&self, key: &LocalSigner, path: &str, jti: &str) -> String {
-        self.proof_with(key, jti, json!({"htm": "POST", "htu": format!("{ISSUER}{path}")}))
+        self.proof_with(key, jti, &json!({"htm": "POST", "htu": format!("{ISSUER}{path}")}))
     }
 
     /// A proof with these claims over `jti` and `iat`.
-    pub fn proof_with(&self, key: &LocalSigner, jti: &str, claims: Value) -> String {
+    pub fn proof_with(&self, key: &LocalSigner, jti: &str, claims: &Value) -> String {
         let jwk = key.public_key().to_jwk();
         let header = json!({
             "typ": "dpop+jwt", "alg": "ES256",

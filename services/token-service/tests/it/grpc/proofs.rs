@@ -89,7 +89,7 @@ async fn a_nonce_is_handed_out_and_heals_a_wrong_clock() {
     assert_eq!(told(&refused), (Code::InvalidArgument, "USE_DPOP_NONCE"));
     let nonce = refused.metadata().get("dpop-nonce").unwrap().to_str().unwrap().to_owned();
     let claims = json!({"htm": "POST", "htu": format!("{ISSUER}{GENERATE}"), "nonce": nonce, "iat": 1});
-    let pair = world.pair("alice", &world.proof_with(&key, "2", claims)).await;
+    let pair = world.pair("alice", &world.proof_with(&key, "2", &claims)).await;
     assert_eq!(pair.token_type, "DPoP");
 }
 
@@ -104,10 +104,10 @@ async fn validate(client: &mut Current, proof: &str, token: &str, nonce: &str) -
     client.validate_d_po_p(by(ALL, asked)).await.unwrap().into_inner()
 }
 
-fn for_orders(world: &World, key: &LocalSigner, jti: &str, more: serde_json::Value) -> String {
+fn for_orders(world: &World, key: &LocalSigner, jti: &str, more: &serde_json::Value) -> String {
     let mut claims = json!({"htm": "GET", "htu": format!("{API}/orders")});
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    world.proof_with(key, jti, claims)
+    world.proof_with(key, jti, &claims)
 }
 
 #[tokio::test]
@@ -115,29 +115,29 @@ async fn validate_dpop_says_whose_proof_it_is_or_what_is_wrong() {
     let world = world().await;
     let mut client = world.current().await;
     let key = key();
-    let proof = for_orders(&world, &key, "1", json!({}));
+    let proof = for_orders(&world, &key, "1", &json!({}));
     let valid = validate(&mut client, &proof, "", "").await;
     assert_eq!((valid.valid, valid.thumbprint, valid.error.as_str()), (true, key.public_key().kid().to_string(), ""));
     let cases = [
         ("replayed", proof, ""),
-        ("htm_mismatch", for_orders(&world, &key, "2", json!({"htm": "POST"})), ""),
-        ("htu_mismatch", for_orders(&world, &key, "3", json!({"htu": format!("{API}/other")})), ""),
-        ("missing_ath", for_orders(&world, &key, "4", json!({})), "token"),
-        ("ath_mismatch", for_orders(&world, &key, "5", json!({"ath": ath("another")})), "token"),
-        ("use_nonce", for_orders(&world, &key, "6", json!({"iat": 1})), ""),
+        ("htm_mismatch", for_orders(&world, &key, "2", &json!({"htm": "POST"})), ""),
+        ("htu_mismatch", for_orders(&world, &key, "3", &json!({"htu": format!("{API}/other")})), ""),
+        ("missing_ath", for_orders(&world, &key, "4", &json!({})), "token"),
+        ("ath_mismatch", for_orders(&world, &key, "5", &json!({"ath": ath("another")})), "token"),
+        ("use_nonce", for_orders(&world, &key, "6", &json!({"iat": 1})), ""),
         ("malformed", "garbage".to_owned(), ""),
     ];
     for (error, proof, token) in cases {
         let refused = validate(&mut client, &proof, token, "").await;
         assert_eq!((refused.valid, refused.thumbprint.as_str(), refused.error.as_str()), (false, "", error));
     }
-    let bound = for_orders(&world, &key, "7", json!({"ath": ath("token")}));
+    let bound = for_orders(&world, &key, "7", &json!({"ath": ath("token")}));
     assert!(validate(&mut client, &bound, "token", "").await.valid);
     // With a nonce of this service.
     let nonce = world.service.nonce();
-    let with = for_orders(&world, &key, "8", json!({"nonce": nonce}));
+    let with = for_orders(&world, &key, "8", &json!({"nonce": nonce}));
     assert!(validate(&mut client, &with, "", &nonce).await.valid);
-    for (proof, nonce) in [("x", "not-ours"), (for_orders(&world, &key, "9", json!({})).as_str(), nonce.as_str())] {
+    for (proof, nonce) in [("x", "not-ours"), (for_orders(&world, &key, "9", &json!({})).as_str(), nonce.as_str())] {
         let asked = current::ValidateDPoPRequest {
             proof: proof.to_owned(),
             method: "GET".to_owned(),

@@ -312,10 +312,20 @@ async fn redis_keeps_every_entry_long_enough() {
     assert!(lives("*}:f:*")[0] >= late.as_millisecond());
     store.revoke(&Target::User(UserKey::of("alice")), late, now()).await.unwrap();
     assert!(lives("*}:u:*")[0] >= late.as_millisecond());
-    let next = proposal(&family, "t1");
-    let dead = store.refresh(&presented(&family, "t0"), Some(&next), now()).await.unwrap();
-    assert_eq!(dead, RefreshOutcome::Dead(Dead::Revoked));
-    assert_eq!(server.command(&["KEYS", "*}:a:*"]), RedisReply::Array(Vec::new()));
+
+    // A sealed answer is gone as soon as it cannot be given again.
+    for end in ["seen", "stolen", "revoked"] {
+        let family = opened(&store, end, "t0", now()).await;
+        let next = proposal(&family, "t1");
+        store.refresh(&presented(&family, "t0"), Some(&next), now()).await.unwrap();
+        assert!(lives("*}:a:*")[0] >= now().as_millisecond() + 25_000);
+        match end {
+            "seen" => drop(store.refresh(&presented(&family, "t1"), None, now()).await.unwrap()),
+            "stolen" => drop(store.refresh(&presented(&family, "t9"), None, now()).await.unwrap()),
+            _ => drop(store.revoke(&Target::Family(family.id), late, now()).await.unwrap()),
+        }
+        assert_eq!(server.command(&["KEYS", "*}:a:*"]), RedisReply::Array(Vec::new()), "{end}");
+    }
 }
 
 /// The server's clock judges, not the caller's: replicas an hour apart agree.
