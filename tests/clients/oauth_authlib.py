@@ -29,12 +29,17 @@ endpoint = f"{issuer}/oauth2"
 
 def sessions():
     for method in ("client_secret_basic", "client_secret_post"):
-        yield method, lambda method=method: OAuth2Session(client_id, secret, token_endpoint_auth_method=method)
+        yield method, lambda method=method: OAuth2Session(
+            client_id, secret, token_endpoint_auth_method=method, revocation_endpoint_auth_method=method
+        )
     if len(sys.argv) > 4:
         jwk = json.loads(sys.argv[4])
 
         def by_key():
-            session = OAuth2Session(client_id, jwk, token_endpoint_auth_method="private_key_jwt")
+            method = "private_key_jwt"
+            session = OAuth2Session(
+                client_id, jwk, token_endpoint_auth_method=method, revocation_endpoint_auth_method=method
+            )
             session.register_client_auth_method(PrivateKeyJWT(f"{endpoint}/token", alg=jwk["alg"], headers={"kid": jwk["kid"]}))
             return session
 

@@ -366,6 +366,12 @@ fn every_setting_flag_and_metric_is_described() {
             }
         }
     }
+    let (service, source) = (read("docs/TOKEN-SERVICE.md"), read("services/token-service/src/config.rs"));
+    for name in settings(source.split("#[cfg(test)]").next().unwrap()) {
+        if !service.contains(&format!("`{name}`")) {
+            missing.push(format!("docs/TOKEN-SERVICE.md: {name} of services/token-service/src/config.rs"));
+        }
+    }
     for (program, least) in [("local-gateway", 9), ("jwt-generator", 16)] {
         let help = Command::new(binaries().join(program)).arg("--help").output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();

@@ -122,9 +122,8 @@ fn the_service_takes_the_settings_of_the_manifests() {
 
     let mut command = Command::new(token_testkit::binaries().join("token-service"));
     command.env_clear();
-    let settings = documents.iter().find(|document| {
-        document["kind"] == "ConfigMap" && document["data"]["JWT_ISSUER"].is_string()
-    });
+    let settings =
+        documents.iter().find(|document| document["kind"] == "ConfigMap" && document["data"]["JWT_ISSUER"].is_string());
     for (name, value) in settings.unwrap()["data"].as_object().unwrap() {
         command.env(name, value.as_str().unwrap());
     }
@@ -132,7 +131,9 @@ fn the_service_takes_the_settings_of_the_manifests() {
     for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap() {
         let here = folder.path().to_str().unwrap();
         let value = variable["value"].as_str().unwrap();
-        let value = ["/config/", "/secret/", "/keys/"].iter().fold(value.to_owned(), |value, mount| value.replace(mount, &format!("{here}/")));
+        let value = ["/config/", "/secret/", "/keys/"]
+            .iter()
+            .fold(value.to_owned(), |value, mount| value.replace(mount, &format!("{here}/")));
         command.env(variable["name"].as_str().unwrap(), value);
     }
     let port = token_testkit::free_port().to_string();

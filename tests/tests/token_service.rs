@@ -91,7 +91,8 @@ fn curl_mints_authorizes_renews_and_revokes() {
     }
     assert_eq!(Curl::get(&service.url("/health")).send().json()["status"], "healthy");
     // Paths are not put together before they are matched.
-    let dots = Curl::post(&service.url("/authorize/../tokens")).argument("--path-as-is").json(&json!({"user_id": "a"})).send();
+    let dots =
+        Curl::post(&service.url("/authorize/../tokens")).argument("--path-as-is").json(&json!({"user_id": "a"})).send();
     assert_eq!(dots.status, 401);
     let log = service.process.stderr();
     assert!(log.contains("\"operation\":\"users.revoke\"") && log.contains("\"decision_id\""), "{log}");
@@ -104,7 +105,10 @@ fn openid_client_and_oauth4webapi_do_what_they_always_do() {
     let Some(script) = Script::find("oauth_client.mjs", "openid-client") else { return };
     let pair: Value = serde_json::from_str(&script.run(&["key"], None).unwrap()).unwrap();
     for nonce in [false, true] {
-        let service = Service::start(Some(&web(&pair["public"])), &[("DPOP_NONCE_REQUIRED", if nonce { "true" } else { "false" })]);
+        let service = Service::start(
+            Some(&web(&pair["public"])),
+            &[("DPOP_NONCE_REQUIRED", if nonce { "true" } else { "false" })],
+        );
         let issuer = service.ready["issuer"].as_str().unwrap();
         let private = pair["private"].to_string();
         let by_secret = script.run(&[issuer, AUDIENCE, "web", SECRET], None).unwrap();
@@ -147,7 +151,10 @@ fn schemathesis_finds_nothing_that_the_document_does_not_say() {
     let output = Command::new(schemathesis)
         .args(["run", &service.url("/openapi.json"), "--max-examples", "25", "--seed", "1", "--no-color"])
         .args(["--header", &format!("Authorization: {}", service.key())])
-        .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"])
+        .args([
+            "--checks",
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+        ])
         .args(["--exclude-path", "/tokens/stream"])
         .envs([("NO_PROXY", "*"), ("no_proxy", "*")])
         .output()

@@ -209,11 +209,7 @@ impl Callers {
             return Err(refused());
         };
         match issuers.verify(value, now).await {
-            Ok(identity) => self
-                .by_identity
-                .get(&(identity.issuer, identity.subject))
-                .cloned()
-                .ok_or_else(refused),
+            Ok(identity) => self.by_identity.get(&(identity.issuer, identity.subject)).cloned().ok_or_else(refused),
             Err(ForeignTokenError::Rejected { .. }) => Err(refused()),
             // Outages and whatever is not known yet: not the caller's fault, so never 401.
             Err(error) => Err(ServiceError::unavailable("caller_issuer_unavailable", error, 5)),
@@ -260,7 +256,13 @@ mod tests {
         let caller = callers.authenticate(by("Bearer k-123456789012345678901234567890"), now).await.unwrap();
         assert_eq!(caller.name, "dev");
         assert!(callers.authenticate(by("bearer k-123456789012345678901234567890"), now).await.is_ok());
-        for bad in ["Bearer ", "Bearer", "Basic k-123456789012345678901234567890", "Bearer k-1", "k-123456789012345678901234567890"] {
+        for bad in [
+            "Bearer ",
+            "Bearer",
+            "Basic k-123456789012345678901234567890",
+            "Bearer k-1",
+            "k-123456789012345678901234567890",
+        ] {
             let refused = callers.authenticate(by(bad), now).await.unwrap_err();
             assert!(matches!(refused, ServiceError::Unauthenticated(_)), "{bad}");
         }

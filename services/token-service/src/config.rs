@@ -239,13 +239,16 @@ fn rules(settings: &mut Settings<'_>, mode: Mode, issuer: Option<&str>) -> Optio
     let audiences = match settings.optional("JWT_AUDIENCE") {
         None if mode.dev => vec!["token-service-dev".to_owned()],
         None => {
-            settings.note("JWT_AUDIENCE: expected the audience of the APIs, found nothing; hint: several are separated by commas");
+            settings.note(
+                "JWT_AUDIENCE: expected the audience of the APIs, found nothing; hint: several are separated by commas",
+            );
             Vec::new()
         }
         Some(text) => text.split(',').map(|audience| audience.trim().to_owned()).filter(|a| !a.is_empty()).collect(),
     };
     if issuer.is_some_and(|issuer| audiences.iter().any(|audience| audience == issuer)) {
-        settings.note("JWT_AUDIENCE: expected another text than JWT_ISSUER, which is the audience of parent tokens alone");
+        settings
+            .note("JWT_AUDIENCE: expected another text than JWT_ISSUER, which is the audience of parent tokens alone");
     }
     let access = seconds(settings, "ACCESS_TOKEN_TTL", 1..=86_400, 900);
     let plain = seconds(settings, "TOKEN_TTL", 1..=86_400, 3600);
@@ -289,7 +292,12 @@ fn origins(settings: &mut Settings<'_>) -> Option<Vec<String>> {
     for origin in text.split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
         let bare = origin.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?', '#']));
         if !bare || Htu::parse(&format!("{origin}/")).is_err() {
-            settings.problem("PUBLIC_ORIGINS", "origins such as https://api.example, separated by commas", origin, None);
+            settings.problem(
+                "PUBLIC_ORIGINS",
+                "origins such as https://api.example, separated by commas",
+                origin,
+                None,
+            );
             return None;
         }
         origins.push(origin.to_owned());
@@ -349,7 +357,8 @@ fn keys(settings: &mut Settings<'_>, mode: Mode) -> Option<KeySettings> {
             None => Some(KeySettings::Pem(USUAL_KEY.into(), algorithm)),
         },
         _ => {
-            settings.note("KEY_RING, JWKS: expected both, found one; hint: JWKS is the set that the rotation publishes");
+            settings
+                .note("KEY_RING, JWKS: expected both, found one; hint: JWKS is the set that the rotation publishes");
             None
         }
     }
@@ -392,13 +401,14 @@ fn store(settings: &mut Settings<'_>) -> Option<StoreSettings> {
         (None, Some(addresses)) => addresses.split(',').map(|address| format!("redis://{}", address.trim())).collect(),
     };
     if urls.iter().any(|url| url.contains('@')) {
-        settings.note("REDIS_URL: expected no user or password in it, found '@'; hint: REDIS_USERNAME and REDIS_PASSWORD_FILE");
+        settings.note(
+            "REDIS_URL: expected no user or password in it, found '@'; hint: REDIS_USERNAME and REDIS_PASSWORD_FILE",
+        );
         return None;
     }
     let password = secret_text(settings, "REDIS_PASSWORD")?;
     let cluster = flag(settings, "REDIS_CLUSTER")?;
-    let min_replicas =
-        settings.parsed("REDIS_MIN_REPLICAS", "a whole number", u32::from(cluster))?;
+    let min_replicas = settings.parsed("REDIS_MIN_REPLICAS", "a whole number", u32::from(cluster))?;
     let timeout = settings.parsed("REDIS_TIMEOUT_MILLISECONDS", "a whole number", 1000_u64)?;
     Some(StoreSettings::Redis(RedisSettings {
         urls,
@@ -465,7 +475,9 @@ fn callers(settings: &mut Settings<'_>, mode: Mode) -> Option<Option<Location>> 
     match settings.optional("CALLERS") {
         None if mode.dev => Some(None),
         None => {
-            settings.note("CALLERS: expected file:PATH of the document of callers, found nothing; hint: docs/TOKEN-SERVICE.md");
+            settings.note(
+                "CALLERS: expected file:PATH of the document of callers, found nothing; hint: docs/TOKEN-SERVICE.md",
+            );
             None
         }
         Some(text) => location(settings, "CALLERS", &text, &["file", "secretsmanager", "ssm"]).map(Some),
@@ -499,7 +511,16 @@ mod tests {
             ("ACCESS_TOKEN_TTL", "0"),
         ]);
         let problems = Config::read(&vars, Mode::default()).unwrap_err().to_string();
-        for name in ["PORT:", "JWT_ISSUER:", "JWT_AUDIENCE:", "REDIS_URL:", "TLS_CERT_FILE", "KEY_RING:", "ACCESS_TOKEN_TTL:", "CALLERS:"] {
+        for name in [
+            "PORT:",
+            "JWT_ISSUER:",
+            "JWT_AUDIENCE:",
+            "REDIS_URL:",
+            "TLS_CERT_FILE",
+            "KEY_RING:",
+            "ACCESS_TOKEN_TTL:",
+            "CALLERS:",
+        ] {
             assert!(problems.contains(name), "{name} in\n{problems}");
         }
         assert!(!problems.contains("topsecret") && !problems.contains("PRIVATE KEY-"), "{problems}");

@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use token_issuance::{KeyLoader, Keys, Refreshing};
 use token_jose::{
-    Algorithm, CompactJws, Expectation, KeySet, PrivateLocation, RingError, RingPolicy, SignError, Verified, sign_compact, verify,
+    Algorithm, CompactJws, Expectation, KeySet, PrivateLocation, RingError, RingPolicy, SignError, Verified,
+    sign_compact, verify,
 };
 
 use crate::observe::Observe;

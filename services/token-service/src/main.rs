@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use token_service::config::Mode;
 use token_shell::{EXIT_USAGE, ProcessVars};
 
-const HELP: &str = "token-service: token pairs, refresh families, DPoP, revocation and external authorization over HTTP and gRPC
+const HELP: &str =
+    "token-service: token pairs, refresh families, DPoP, revocation and external authorization over HTTP and gRPC
 
 Usage: token-service [--dev [--json]]
 

@@ -199,7 +199,8 @@ impl Observe {
             DenialReason::Unavailable,
         ];
         let parents = Arc::new(Mutex::new(Parents::default()));
-        let revoked_total = metrics.gauge("jwt_revoked_tokens_total", "Tokens, families and users revoked by this process");
+        let revoked_total =
+            metrics.gauge("jwt_revoked_tokens_total", "Tokens, families and users revoked by this process");
         Self::legacy_gauges(metrics, &parents);
         Self(Arc::new(Numbers {
             issued: metrics.counters(
@@ -214,7 +215,11 @@ impl Observe {
                 .counters("token_service_tokens_revoked_total", "Revocations, by what was revoked", ["reason"])
                 .starting_with([["token"], ["family"], ["user"]]),
             authorized: metrics
-                .counters("token_service_authorizations_total", "Answers of /authorize and Check, by decision", ["decision"])
+                .counters(
+                    "token_service_authorizations_total",
+                    "Answers of /authorize and Check, by decision",
+                    ["decision"],
+                )
                 .starting_with([["allowed"]])
                 .starting_with(denials.map(|reason| [reason.code()])),
             proofs: metrics.counters(
@@ -223,7 +228,11 @@ impl Observe {
                 ["status", "error_type"],
             ),
             security: metrics
-                .counters("token_service_security_events_total", "Events that an attacker may be behind", ["event_type"])
+                .counters(
+                    "token_service_security_events_total",
+                    "Events that an attacker may be behind",
+                    ["event_type"],
+                )
                 .starting_with(SECURITY_EVENTS.map(|event| [event])),
             grpc: metrics.histograms(
                 "token_service_grpc_latency_seconds",
@@ -464,10 +473,14 @@ fn shown(text: &str) -> String {
 
 /// A text as a line may have it: bounded, without control characters.
 fn cut(text: &str, most: usize) -> String {
-    let mut out: String = text.chars().take(most).flat_map(|character| match character {
-        ' '..='~' => character.to_string().chars().collect::<Vec<_>>(),
-        other => other.escape_unicode().collect(),
-    }).collect();
+    let mut out: String = text
+        .chars()
+        .take(most)
+        .flat_map(|character| match character {
+            ' '..='~' => character.to_string().chars().collect::<Vec<_>>(),
+            other => other.escape_unicode().collect(),
+        })
+        .collect();
     if text.chars().nth(most).is_some() {
         out.push('…');
     }
@@ -486,7 +499,8 @@ mod tests {
     fn parents_are_counted_until_they_expire_or_are_revoked() {
         let metrics = Metrics::new(at(0));
         let observe = Observe::new(&metrics);
-        let shows = |line: &str| assert!(metrics.text().lines().any(|found| found == line), "{line}\n{}", metrics.text());
+        let shows =
+            |line: &str| assert!(metrics.text().lines().any(|found| found == line), "{line}\n{}", metrics.text());
         shows("jwt_parent_tokens_active_total 0.0");
         observe.opened_parent(at(7200), at(60));
         observe.opened_parent(at(3600), at(120));

@@ -100,14 +100,20 @@ mod tests {
             let path = folder.path().join("key.pem");
             let der = STANDARD.encode(&*token_testkit::keys::pkcs8(algorithm));
             let lines: Vec<&str> = der.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-            std::fs::write(&path, format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))).unwrap();
+            std::fs::write(
+                &path,
+                format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")),
+            )
+            .unwrap();
             let half = |half| Arc::new(PemDocument::new(path.clone(), algorithm, half, 30 * 86_400));
             let keys = SigningKeys::new(KeyLoader::new(half(Half::Ring), half(Half::Published)), FRESH_S, None);
             let now = "2026-11-22T12:00:00Z".parse().unwrap();
             let claims = format!(r#"{{"iss":"https://i.example","aud":["a"],"exp":{}}}"#, 1_900_000_000);
             let signed = keys.sign("JWT", claims.as_bytes(), 60, now).await.unwrap();
             let audiences = ["a".to_owned()];
-            assert!(keys.verify(signed.token.as_str(), "https://i.example", &audiences, &["JWT"], 60, now).await.is_ok());
+            assert!(
+                keys.verify(signed.token.as_str(), "https://i.example", &audiences, &["JWT"], 60, now).await.is_ok()
+            );
         }
     }
 }

@@ -10,7 +10,9 @@ use token_aws::{AwsClients, KmsBudget, KmsKeys};
 use token_issuance::{DocumentSource, KeyLoader, Location};
 use token_jose::{Algorithm, Nonces};
 use token_remote::{ClientOptions, HttpsClient, TransitKeys, TransitOptions};
-use token_server::{Bound, Limits, Metrics, Parts, Readiness, Server, Shutdown, Telemetry, health_router, refuse_to_start};
+use token_server::{
+    Bound, Limits, Metrics, Parts, Readiness, Server, Shutdown, Telemetry, health_router, refuse_to_start,
+};
 use token_shell::{Clock, IdSource, OsIds, Problems, SystemClock, Vars};
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
@@ -106,8 +108,10 @@ async fn serve(config: Config, vars: &dyn Vars, mode: Mode) -> Result<(), Proble
         StoreSettings::Memory => "embedded",
         StoreSettings::Redis(_) => "connected",
     };
-    let grpc_options =
-        grpc::GrpcOptions { minting: options.minting.clone(), ..grpc::GrpcOptions::new(readiness.clone(), observe.clone()) };
+    let grpc_options = grpc::GrpcOptions {
+        minting: options.minting.clone(),
+        ..grpc::GrpcOptions::new(readiness.clone(), observe.clone())
+    };
     let http_router = http::router(service.clone(), options).merge(health_router(readiness.clone(), metrics.clone()));
     let grpc_router = grpc::router(service.clone(), grpc_options);
 
@@ -193,8 +197,9 @@ async fn callers(
     let document = clients.open("CALLERS", location)?.read().await.map_err(|error| error.to_string())?;
     let text = std::str::from_utf8(document.bytes()).map_err(|_| format!("{location}: expected UTF-8 text"))?;
     let client = HttpsClient::new(&ClientOptions::default()).map_err(|error| error.to_string())?;
-    Callers::parse(text, &config.rules.issuer, &Arc::new(client))
-        .map_err(|problems| problems.to_string().lines().map(|line| format!("{location}: {line}")).collect::<Vec<_>>().join("\n"))
+    Callers::parse(text, &config.rules.issuer, &Arc::new(client)).map_err(|problems| {
+        problems.to_string().lines().map(|line| format!("{location}: {line}")).collect::<Vec<_>>().join("\n")
+    })
 }
 
 async fn signing_keys(config: &Config, clients: &Clients<'_>, now: jiff::Timestamp) -> Result<SigningKeys, String> {
@@ -203,8 +208,10 @@ async fn signing_keys(config: &Config, clients: &Clients<'_>, now: jiff::Timesta
         KeySettings::Pem(path, algorithm) => {
             warn!(path = %path.display(), "one key file cannot rotate without an outage; hint: KEY_RING");
             let algorithm = algorithm.unwrap_or(Algorithm::Rs256);
-            let half =
-                |half| Arc::new(PemDocument::new(path.clone(), algorithm, half, config.rules.most_ttl_s)) as Arc<dyn DocumentSource>;
+            let half = |half| {
+                Arc::new(PemDocument::new(path.clone(), algorithm, half, config.rules.most_ttl_s))
+                    as Arc<dyn DocumentSource>
+            };
             SigningKeys::new(KeyLoader::new(half(Half::Ring), half(Half::Published)), FRESH_S, None)
         }
         KeySettings::Ring { ring, published, algorithm } => {
@@ -247,7 +254,10 @@ async fn open_store(config: &Config, ids: &Arc<dyn IdSource + Send + Sync>) -> R
         }
         StoreSettings::Redis(settings) => {
             let options = redis_options(settings)?;
-            RedisStore::connect(&options, ids.clone()).await.map(|store| Arc::new(store) as _).map_err(|e| e.to_string())
+            RedisStore::connect(&options, ids.clone())
+                .await
+                .map(|store| Arc::new(store) as _)
+                .map_err(|e| e.to_string())
         }
     }
 }
@@ -255,9 +265,9 @@ async fn open_store(config: &Config, ids: &Arc<dyn IdSource + Send + Sync>) -> R
 fn redis_options(settings: &RedisSettings) -> Result<RedisOptions, String> {
     let ca_pem = match &settings.ca_file {
         None => None,
-        Some(path) => {
-            Some(std::fs::read(path).map_err(|error| format!("REDIS_CA_FILE: expected a readable file, found: {error}"))?)
-        }
+        Some(path) => Some(
+            std::fs::read(path).map_err(|error| format!("REDIS_CA_FILE: expected a readable file, found: {error}"))?,
+        ),
     };
     let base = RedisOptions::cluster(settings.urls.clone());
     Ok(RedisOptions {

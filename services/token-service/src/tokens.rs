@@ -125,7 +125,10 @@ pub struct Subject {
 impl TokenClaims {
     /// The claims of a token made at `now` for `lifetime_s` seconds, or until `not_after` if that is earlier.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is one registered claim; a struct would only repeat their names")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one registered claim; a struct would only repeat their names"
+    )]
     pub fn new(
         issuer: &str,
         of: &Subject,

@@ -93,7 +93,12 @@ impl Nginx {
         };
         let command = move |file: &Path, folder: &Path| {
             let mut command = Command::new(&program);
-            command.arg("-p").arg(folder).arg("-c").arg(file).args(["-e", "stderr", "-g", "daemon off; pid nginx.pid;"]);
+            command.arg("-p").arg(folder).arg("-c").arg(file).args([
+                "-e",
+                "stderr",
+                "-g",
+                "daemon off; pid nginx.pid;",
+            ]);
             command
         };
         Some(Self(Proxy::start("nginx", "nginx.conf", configuration, command)))
@@ -108,7 +113,12 @@ impl Nginx {
         let program = Self::program()?;
         let (folder, file) = written("nginx.conf", configuration);
         let mut command = Command::new(program);
-        command.arg("-t").arg("-p").arg(folder.path()).arg("-c").arg(file).args(["-e", "stderr", "-g", "pid nginx.pid;"]);
+        command.arg("-t").arg("-p").arg(folder.path()).arg("-c").arg(file).args([
+            "-e",
+            "stderr",
+            "-g",
+            "pid nginx.pid;",
+        ]);
         Some(outcome(command))
     }
 

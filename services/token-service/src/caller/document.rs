@@ -160,7 +160,9 @@ impl Callers {
         let issue = policy(entry, &roles, problems);
         let assertion_keys = entry.assertion_keys.as_ref().and_then(|keys| {
             let text = serde_json::to_vec(keys).unwrap_or_default();
-            ForeignKeys::parse(&text).map_err(|problem| problems.push(format!("caller {name}: assertion_keys: {problem}"))).ok()
+            ForeignKeys::parse(&text)
+                .map_err(|problem| problems.push(format!("caller {name}: assertion_keys: {problem}")))
+                .ok()
         });
         let caller = Arc::new(Caller { name: name.clone(), roles, issue, assertion_keys });
         let mut clash = Vec::new();
@@ -200,7 +202,9 @@ impl Callers {
                         clash.push("a certificate");
                     }
                 }
-                None => problems.push(format!("caller {name}: certificate: expected sha256 (64 hexadecimal digits) or san")),
+                None => {
+                    problems.push(format!("caller {name}: certificate: expected sha256 (64 hexadecimal digits) or san"))
+                }
             }
         }
         problems.extend(clash.iter().map(|what| format!("caller {name}: {what} is also another caller's")));
@@ -209,7 +213,9 @@ impl Callers {
             && entry.certificate.is_empty()
             && entry.assertion_keys.is_none()
         {
-            problems.push(format!("caller {name}: expected api_key_sha256, jwt, certificate or assertion_keys, found none"));
+            problems.push(format!(
+                "caller {name}: expected api_key_sha256, jwt, certificate or assertion_keys, found none"
+            ));
         }
     }
 }
@@ -234,7 +240,9 @@ fn policy(entry: &Entry, roles: &[Role], problems: &mut Vec<String>) -> Option<I
     match (&entry.issue, roles.contains(&Role::Issue)) {
         (None, false) => None,
         (None, true) => {
-            problems.push(format!("caller {name}: expected a table issue with users beside the role tokens:issue, found none"));
+            problems.push(format!(
+                "caller {name}: expected a table issue with users beside the role tokens:issue, found none"
+            ));
             None
         }
         (Some(_), false) => {
@@ -242,7 +250,8 @@ fn policy(entry: &Entry, roles: &[Role], problems: &mut Vec<String>) -> Option<I
             None
         }
         (Some(issue), true) => {
-            if issue.users.is_empty() || issue.users.iter().any(|user| user.is_empty() || user.matches('*').count() > 1) {
+            if issue.users.is_empty() || issue.users.iter().any(|user| user.is_empty() || user.matches('*').count() > 1)
+            {
                 problems.push(format!("caller {name}: issue.users: expected patterns with at most one '*' each"));
             }
             let max_ttl_s = issue.max_ttl_seconds.unwrap_or(MOST_TTL_S);
@@ -328,7 +337,9 @@ mod tests {
             issue = { users = ["a*b*c"] }
         "#;
         let problems = parse(bad).unwrap_err().to_string();
-        for expected in ["user_x", "64 hexadecimal", "\"root\"", "table issue with users", "needs the role", "found none"] {
+        for expected in
+            ["user_x", "64 hexadecimal", "\"root\"", "table issue with users", "needs the role", "found none"]
+        {
             assert!(problems.contains(expected), "{expected} in {problems}");
         }
         assert!(!problems.contains("topsecret"));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use token_server::PeerIdentity;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Extensions, Request, Response, Status};
-use token_server::PeerIdentity;
 
 use super::Door;
 use super::status::{Problem, Shape, ascii};
@@ -56,8 +56,9 @@ impl Call {
 
     /// The caller that the call's `authorization`, or its connection's client certificate, proves.
     pub(super) async fn caller(&mut self, door: &Door) -> Result<Arc<Caller>, ServiceError> {
-        let authorization = one(&self.metadata, "authorization")
-            .map_err(|found| ServiceError::Unauthenticated(format!("authorization: expected it once, found {found}")))?;
+        let authorization = one(&self.metadata, "authorization").map_err(|found| {
+            ServiceError::Unauthenticated(format!("authorization: expected it once, found {found}"))
+        })?;
         let credential = Credential { authorization, certificate: self.certificate.as_ref() };
         let caller = door.service().callers().authenticate(credential, door.service().now()).await?;
         self.decision.caller(&caller.name);
@@ -163,5 +164,6 @@ fn one<'a>(metadata: &'a MetadataMap, name: &'static str) -> Result<Option<&'a s
 fn correlation(metadata: &MetadataMap) -> Option<MetadataValue<Ascii>> {
     let value = metadata.get("x-correlation-id")?;
     let text = value.to_str().ok()?;
-    ((1..=MAX_CORRELATION).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| value.clone())
+    ((1..=MAX_CORRELATION).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()))
+        .then(|| value.clone())
 }

@@ -150,7 +150,8 @@ impl Check {
 /// The question in the service's terms: a deciding header that is there twice is a denial.
 fn asked<'a>(original: &'a Original<'_>) -> Result<AuthorizeRequest<'a>, Denial> {
     let denial = |reason, message: String| Denial { reason, message, retry_after_s: None };
-    let one = |name| one_header(&original.headers, name).map_err(|error| denial(DenialReason::Malformed, error.to_string()));
+    let one =
+        |name| one_header(&original.headers, name).map_err(|error| denial(DenialReason::Malformed, error.to_string()));
     let proof = token_http::dpop_proof(&original.headers)
         .map_err(|error| denial(DenialReason::InvalidProof, error.description().to_owned()))?;
     Ok(AuthorizeRequest {
@@ -212,11 +213,8 @@ fn denied(
     headers.push(set("content-type", "application/json"));
     headers.push(set("cache-control", "no-store"));
     headers.push(set("x-decision-id", decision.id()));
-    let response = DeniedHttpResponse {
-        status: Some(HttpStatus { code: i32::from(status) }),
-        headers,
-        body: format!("{body}\n"),
-    };
+    let response =
+        DeniedHttpResponse { status: Some(HttpStatus { code: i32::from(status) }), headers, body: format!("{body}\n") };
     let metadata = vec![("decision", "deny"), ("reason", reason), ("decision_id", decision.id())];
     answer(code, reason, HttpResponse::DeniedResponse(response), metadata)
 }

@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
+use token_server::Readiness;
 use tonic::{Request, Response, Status, async_trait};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
-use token_server::Readiness;
 
 /// The names that may be asked for; the empty one is the server itself.
 const SERVICES: [&str; 4] =

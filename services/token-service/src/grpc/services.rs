@@ -55,7 +55,8 @@ impl former::token_service_server::TokenService for Former {
         &self,
         request: Request<former::RevokeTokenRequest>,
     ) -> Result<Response<former::RevokeTokenResponse>, Status> {
-        let (mut call, asked) = Call::of(&self.0, method("RevokeToken", "/auth.token.TokenService/RevokeToken"), request);
+        let (mut call, asked) =
+            Call::of(&self.0, method("RevokeToken", "/auth.token.TokenService/RevokeToken"), request);
         let outcome = self.0.revoke(&mut call, &asked.token).await;
         call.finish(&self.0, outcome.map(|()| former::RevokeTokenResponse { success: true }), "revoked")
     }
@@ -170,7 +171,9 @@ impl current::token_service_server::TokenService for Current {
         let outcome = self.0.validate(&mut call, &asked).await;
         let answer = outcome.map(|validated| match validated {
             Ok(thumbprint) => current::ValidateDPoPResponse { valid: true, thumbprint, error: String::new() },
-            Err(error) => current::ValidateDPoPResponse { valid: false, thumbprint: String::new(), error: error.to_owned() },
+            Err(error) => {
+                current::ValidateDPoPResponse { valid: false, thumbprint: String::new(), error: error.to_owned() }
+            }
         });
         call.finish(&self.0, answer, "validated")
     }

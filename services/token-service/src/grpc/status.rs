@@ -60,7 +60,9 @@ impl Shape {
             ServiceError::Grant(GrantProblem::Revoked | GrantProblem::Reused) => {
                 Self::new(Code::PermissionDenied, "TOKEN_REVOKED", &text)
             }
-            ServiceError::Grant(GrantProblem::Unproven) => Self::new(Code::InvalidArgument, "INVALID_DPOP_PROOF", &text),
+            ServiceError::Grant(GrantProblem::Unproven) => {
+                Self::new(Code::InvalidArgument, "INVALID_DPOP_PROOF", &text)
+            }
             ServiceError::Proof(proof) if proof.code() == "use_dpop_nonce" => {
                 Self { nonce: true, ..Self::new(Code::InvalidArgument, "USE_DPOP_NONCE", &text) }
             }
@@ -74,7 +76,10 @@ impl Shape {
             }
             ServiceError::Unavailable { reason, retry_after_s, .. } => {
                 let retry_after_s = Some(*retry_after_s);
-                Self { retry_after_s, ..Self::new(Code::Unavailable, outage(reason), "our own trouble; hint: ask again") }
+                Self {
+                    retry_after_s,
+                    ..Self::new(Code::Unavailable, outage(reason), "our own trouble; hint: ask again")
+                }
             }
         }
     }

@@ -54,7 +54,11 @@ impl Door {
             user_id: order.user_id,
             session_id: Some(order.session_id).filter(|session| !session.is_empty()),
             scopes: order.scopes,
-            extra: order.custom_claims.into_iter().map(|(name, value)| (name, Value::String(value))).collect::<BTreeMap<_, _>>(),
+            extra: order
+                .custom_claims
+                .into_iter()
+                .map(|(name, value)| (name, Value::String(value)))
+                .collect::<BTreeMap<_, _>>(),
             audience: order.audience,
             jkt: None,
         };
@@ -134,7 +138,11 @@ impl Door {
     }
 
     /// The thumbprint, or the name of what is wrong with the proof.
-    pub(super) async fn validate(&self, call: &mut Call, asked: &Asked) -> Result<Result<String, &'static str>, Problem> {
+    pub(super) async fn validate(
+        &self,
+        call: &mut Call,
+        asked: &Asked,
+    ) -> Result<Result<String, &'static str>, Problem> {
         call.caller(self).await?;
         for (name, value) in [("proof", &asked.proof), ("method", &asked.method), ("uri", &asked.uri)] {
             if value.is_empty() {

@@ -90,7 +90,9 @@ impl<'a> Original<'a> {
 fn pair<'a>(headers: &'a HeaderMap, method: &'static str, uri: &'static str) -> Result<(&'a str, &'a str), String> {
     let one = |name: &'static str| match one_header(headers, name) {
         Ok(Some(value)) if !value.is_empty() => Ok(value),
-        Ok(_) => Err(format!("{name}: expected the original request's, found none; hint: the proxy's configuration sets it")),
+        Ok(_) => {
+            Err(format!("{name}: expected the original request's, found none; hint: the proxy's configuration sets it"))
+        }
         Err(error) => Err(error.to_string()),
     };
     Ok((one(method)?, one(uri)?))

@@ -55,7 +55,9 @@ impl Door {
             callers.by_secret(id, secret).ok_or_else(refused)?
         } else if let Some(assertion) = assertion {
             if form.get("client_assertion_type") != Some(JWT_BEARER) {
-                return Err(missing("client_assertion_type: expected urn:ietf:params:oauth:client-assertion-type:jwt-bearer, found another or none"));
+                return Err(missing(
+                    "client_assertion_type: expected urn:ietf:params:oauth:client-assertion-type:jwt-bearer, found another or none",
+                ));
             }
             let issuer = &self.service().rules().issuer;
             let endpoints = ENDPOINTS.map(|path| format!("{issuer}{path}"));

@@ -128,9 +128,10 @@ impl Door {
             (_, Problem::Service(error @ ServiceError::Proof(proof))) => {
                 Some(self.dpop_challenge(Some((proof.code(), &error.to_string()))))
             }
-            (_, Problem::Service(error @ (ServiceError::ProofReplayed | ServiceError::Grant(GrantProblem::Unproven)))) => {
-                Some(self.dpop_challenge(Some(("invalid_dpop_proof", &error.to_string()))))
-            }
+            (
+                _,
+                Problem::Service(error @ (ServiceError::ProofReplayed | ServiceError::Grant(GrantProblem::Unproven))),
+            ) => Some(self.dpop_challenge(Some(("invalid_dpop_proof", &error.to_string())))),
             (Face::Mint, _) => Some("Bearer realm=\"token-service\"".to_owned()),
             (Face::Parent, _) => Some("Bearer realm=\"token-service\", error=\"invalid_token\"".to_owned()),
         }
@@ -192,9 +193,7 @@ impl Shape {
     fn of(problem: &Problem, face: Face) -> Self {
         match problem {
             Problem::Service(error) => Self::of_service(error, face),
-            Problem::Request(title, detail) => {
-                Self::new(StatusCode::BAD_REQUEST, "invalid_request", *title, detail)
-            }
+            Problem::Request(title, detail) => Self::new(StatusCode::BAD_REQUEST, "invalid_request", *title, detail),
             Problem::TooLarge => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "invalid_request",
@@ -207,9 +206,7 @@ impl Shape {
                 "Unsupported media type",
                 format!("expected Content-Type: {expected}, found another or none"),
             ),
-            Problem::BadProof(text) => {
-                Self::new(proof_status(face), "invalid_dpop_proof", "Invalid DPoP proof", text)
-            }
+            Problem::BadProof(text) => Self::new(proof_status(face), "invalid_dpop_proof", "Invalid DPoP proof", text),
             Problem::Limited(_) => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "temporarily_unavailable",
@@ -222,9 +219,12 @@ impl Shape {
                 "Unsupported grant type",
                 "grant_type: expected client_credentials or refresh_token, found another",
             ),
-            Problem::Parent(status, error, message) => {
-                Self::new(*status, if *status == StatusCode::FORBIDDEN { "access_denied" } else { "invalid_token" }, *error, message)
-            }
+            Problem::Parent(status, error, message) => Self::new(
+                *status,
+                if *status == StatusCode::FORBIDDEN { "access_denied" } else { "invalid_token" },
+                *error,
+                message,
+            ),
         }
     }
 
@@ -239,7 +239,9 @@ impl Shape {
             ServiceError::Unauthenticated(_) => {
                 Self::new(StatusCode::UNAUTHORIZED, "invalid_client", "Unauthorized", text)
             }
-            ServiceError::Forbidden(_) if face == Face::OAuth => Self::new(bad, "unauthorized_client", "Forbidden", text),
+            ServiceError::Forbidden(_) if face == Face::OAuth => {
+                Self::new(bad, "unauthorized_client", "Forbidden", text)
+            }
             ServiceError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "unauthorized_client", "Forbidden", text),
             ServiceError::Grant(GrantProblem::Unproven) => {
                 Self::new(proof_status, "invalid_dpop_proof", "DPoP proof required", text)

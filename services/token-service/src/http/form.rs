@@ -129,9 +129,7 @@ impl Parameters {
         }
         let mut request = Request::new(Body::from(bytes));
         *request.method_mut() = http::Method::POST;
-        request
-            .headers_mut()
-            .insert(CONTENT_TYPE, http::HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/x-www-form-urlencoded"));
         let Form(pairs) = Form::<Vec<(String, String)>>::from_request(request, &())
             .await
             .map_err(|_| Problem::Request("Invalid request body", "expected a form, found another text".to_owned()))?;

@@ -80,7 +80,8 @@ impl Door {
                 self.service().issue_client(&caller, &order).await?
             }
             "refresh_token" => {
-                let token = form.get("refresh_token").ok_or_else(|| missing("refresh_token: expected it, found none"))?;
+                let token =
+                    form.get("refresh_token").ok_or_else(|| missing("refresh_token: expected it, found none"))?;
                 if form.all("resource").chain(form.all("audience")).next().is_some() {
                     let text = "a refresh keeps the audiences that were granted at first; hint: leave resource and audience out";
                     return Err(ServiceError::Target(text.to_owned()).into());

@@ -62,7 +62,8 @@ impl Door {
             .filter(|token| !token.is_empty())
             .ok_or_else(|| missing("parent_token is required"))?;
         members.end()?;
-        let context = ProofContext { proof: proof(&parts.headers)?, method: parts.method.as_str(), path: parts.uri.path() };
+        let context =
+            ProofContext { proof: proof(&parts.headers)?, method: parts.method.as_str(), path: parts.uri.path() };
         let family = self.open(&token, context, decision).await?;
         self.may_mint(&format!("parent:{}", family.id))?;
         let child = self.service().fresh_child(&family).await?;
@@ -89,7 +90,8 @@ impl Door {
             Problem::Parent(
                 StatusCode::UNAUTHORIZED,
                 "Missing Authorization header",
-                "expected Authorization: Bearer or DPoP with the parent token; hint: parent_jti alone opens nothing".to_owned(),
+                "expected Authorization: Bearer or DPoP with the parent token; hint: parent_jti alone opens nothing"
+                    .to_owned(),
             )
         })?;
         let (token, bound) = match (
@@ -117,12 +119,7 @@ impl Door {
         Ok(family)
     }
 
-    async fn open(
-        &self,
-        token: &str,
-        context: ProofContext<'_>,
-        decision: &mut Decision,
-    ) -> Result<Family, Problem> {
+    async fn open(&self, token: &str, context: ProofContext<'_>, decision: &mut Decision) -> Result<Family, Problem> {
         let has_proof = context.proof.is_some();
         match self.service().open_parent(token, context).await {
             Ok(family) => {

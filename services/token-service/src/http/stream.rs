@@ -62,10 +62,7 @@ enum Feed {
     /// Nothing yet.
     Pending,
     /// Its latest child, as an event.
-    Token {
-        seq: u64,
-        event: Bytes,
-    },
+    Token { seq: u64, event: Bytes },
     /// It is dead.
     Ended(&'static str),
 }

@@ -8,11 +8,11 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::json;
 
+use super::Door;
 use super::answer;
 use super::caller::{mint_key, missing};
 use super::error::{Face, Problem};
 use super::form::{Members, split};
-use super::Door;
 use crate::observe::{Decision, Outcome, TokenKind};
 use crate::service::{IssuedToken, PairOrder, ParentAndChild, TokenOrder};
 
@@ -55,7 +55,11 @@ pub(super) async fn create_pair(State(door): State<Door>, request: Request) -> R
 }
 
 /// `DELETE /tokens/{id}`.
-pub(super) async fn revoke(State(door): State<Door>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
+pub(super) async fn revoke(
+    State(door): State<Door>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let mut decision = door.decision("tokens.revoke");
     let (parts, _) = request.into_parts();
     match door.revoke_one(&parts, id, &mut decision).await {
@@ -65,7 +69,11 @@ pub(super) async fn revoke(State(door): State<Door>, id: Result<Path<String>, Pa
 }
 
 /// `DELETE /users/{id}/tokens`.
-pub(super) async fn revoke_user(State(door): State<Door>, id: Result<Path<String>, PathRejection>, request: Request) -> Response {
+pub(super) async fn revoke_user(
+    State(door): State<Door>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let mut decision = door.decision("users.revoke");
     let (parts, _) = request.into_parts();
     match door.revoke_all(&parts, id, &mut decision).await {
@@ -91,12 +99,7 @@ impl Door {
         Ok(token)
     }
 
-    async fn create_pair(
-        &self,
-        parts: &Parts,
-        body: Body,
-        decision: &mut Decision,
-    ) -> Result<ParentAndChild, Problem> {
+    async fn create_pair(&self, parts: &Parts, body: Body, decision: &mut Decision) -> Result<ParentAndChild, Problem> {
         let caller = self.caller(parts, decision).await?;
         let mut members = Members::read(parts, body).await?;
         let mut token = common(&mut members)?;
@@ -119,7 +122,12 @@ impl Door {
         Ok(pair)
     }
 
-    async fn revoke_one(&self, parts: &Parts, id: Result<Path<String>, PathRejection>, decision: &mut Decision) -> Result<(), Problem> {
+    async fn revoke_one(
+        &self,
+        parts: &Parts,
+        id: Result<Path<String>, PathRejection>,
+        decision: &mut Decision,
+    ) -> Result<(), Problem> {
         let caller = self.caller(parts, decision).await?;
         let Ok(Path(id)) = id else {
             return Err(missing("token id: expected a token's jti (a UUID), found another text"));
@@ -132,7 +140,12 @@ impl Door {
         Ok(())
     }
 
-    async fn revoke_all(&self, parts: &Parts, id: Result<Path<String>, PathRejection>, decision: &mut Decision) -> Result<(), Problem> {
+    async fn revoke_all(
+        &self,
+        parts: &Parts,
+        id: Result<Path<String>, PathRejection>,
+        decision: &mut Decision,
+    ) -> Result<(), Problem> {
         let caller = self.caller(parts, decision).await?;
         let Ok(Path(id)) = id else {
             return Err(missing("user_id: expected a user's id in percent-encoded UTF-8, found other bytes"));
@@ -151,7 +164,8 @@ impl Door {
 
 /// What both requests have.
 fn common(members: &mut Members) -> Result<TokenOrder, Problem> {
-    let user_id = members.text("user_id")?.filter(|user| !user.is_empty()).ok_or_else(|| missing("user_id is required"))?;
+    let user_id =
+        members.text("user_id")?.filter(|user| !user.is_empty()).ok_or_else(|| missing("user_id is required"))?;
     let rate_limit = match members.number("rate_limit")?.map(u32::try_from) {
         None => None,
         Some(Ok(limit)) => Some(limit),

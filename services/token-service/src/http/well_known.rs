@@ -30,10 +30,20 @@ pub(super) async fn openid(State(door): State<Door>, request: Request) -> Respon
 pub(super) async fn oauth(State(door): State<Door>, request: Request) -> Response {
     const PATH: &str = "/.well-known/oauth-authorization-server";
     let (parts, _) = request.into_parts();
-    let own = door.service().rules().issuer.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);
+    let own = door
+        .service()
+        .rules()
+        .issuer
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .map(|(_, path)| path);
     let asked = parts.uri.path().strip_prefix(PATH).and_then(|rest| rest.strip_prefix('/'));
     if asked.is_some() && asked != own {
-        return error::plain(StatusCode::NOT_FOUND, "Not found", "expected the metadata of this issuer, found another path");
+        return error::plain(
+            StatusCode::NOT_FOUND,
+            "Not found",
+            "expected the metadata of this issuer, found another path",
+        );
     }
     door.published(&parts, |_| Some(door.metadata(None).to_string())).await
 }

@@ -83,10 +83,10 @@ impl DocumentSource for View {
     async fn read(&self) -> Result<Document, SourceError> {
         let state = self.of.state();
         let bytes = match self.half {
-            Half::Ring => state.ring.to_json().map_err(|error| SourceError::Malformed {
-                source_name: self.describe(),
-                detail: error.to_string(),
-            })?,
+            Half::Ring => state
+                .ring
+                .to_json()
+                .map_err(|error| SourceError::Malformed { source_name: self.describe(), detail: error.to_string() })?,
             Half::Published => Zeroizing::new(state.published.to_stored_json().into_bytes()),
         };
         let version = sha256_hex(&bytes);

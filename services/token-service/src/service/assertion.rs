@@ -45,7 +45,9 @@ impl TokenService {
         if self.store.first_use(&format!("assertion:{}", caller.name), &jti, until, now).await? {
             return Ok(caller);
         }
-        Err(ServiceError::Unauthenticated("the client assertion was used before; hint: sign a new one per request".to_owned()))
+        Err(ServiceError::Unauthenticated(
+            "the client assertion was used before; hint: sign a new one per request".to_owned(),
+        ))
     }
 
     /// The id by which an assertion is remembered, and its expiry, if its claims are those of one for this service alone.

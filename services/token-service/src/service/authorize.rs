@@ -190,19 +190,31 @@ impl TokenService {
         let proof = match (&claims.cnf, presented.dpop, request.proof) {
             (None, false, _) => None,
             (None, true, _) => {
-                return Err(Denial::new(DenialReason::InvalidToken, "the token is bound to no key; hint: use the scheme Bearer"));
+                return Err(Denial::new(
+                    DenialReason::InvalidToken,
+                    "the token is bound to no key; hint: use the scheme Bearer",
+                ));
             }
             (Some(_), false, _) => {
-                return Err(Denial::new(DenialReason::InvalidToken, "the token is bound to a key; hint: use the scheme DPoP with a proof"));
+                return Err(Denial::new(
+                    DenialReason::InvalidToken,
+                    "the token is bound to a key; hint: use the scheme DPoP with a proof",
+                ));
             }
             (Some(_), true, None) => {
-                return Err(Denial::new(DenialReason::InvalidProof, "expected a DPoP proof beside the bound token, found none"));
+                return Err(Denial::new(
+                    DenialReason::InvalidProof,
+                    "expected a DPoP proof beside the bound token, found none",
+                ));
             }
             (Some(cnf), true, Some(text)) => {
                 let uris: Vec<Htu> = self.uris(request.path);
                 let proof = self.check_proof(text, request.method, &uris, Some(presented.token), now)?;
                 if proof.jkt().as_str() != cnf.jkt {
-                    return Err(Denial::new(DenialReason::InvalidProof, "the DPoP proof is by another key than the token's"));
+                    return Err(Denial::new(
+                        DenialReason::InvalidProof,
+                        "the DPoP proof is by another key than the token's",
+                    ));
                 }
                 Some(proof)
             }
@@ -280,7 +292,9 @@ impl TokenService {
         let Some(presented) = self.vault.open(token) else { return Ok(Introspection::inactive()) };
         let family = match self.store.load(&presented.family(), now).await? {
             Ok(Loaded { family, .. }) => family,
-            Err(Dead::Unknown | Dead::Expired | Dead::Revoked | Dead::UserRevoked) => return Ok(Introspection::inactive()),
+            Err(Dead::Unknown | Dead::Expired | Dead::Revoked | Dead::UserRevoked) => {
+                return Ok(Introspection::inactive());
+            }
         };
         if !reads_all && family.client != caller.name {
             return Ok(Introspection::inactive());
@@ -310,7 +324,9 @@ impl TokenService {
             Ok(claims) => Ok(claims),
             Err(TokenProblem::Failed(error)) => Err(error.into()),
             Err(TokenProblem::Rejected(problem)) => match self.parent_claims(token, now).await {
-                Ok(_) => Err(Denial::new(DenialReason::NotAnAccessToken, "expected an access token, found a parent token")),
+                Ok(_) => {
+                    Err(Denial::new(DenialReason::NotAnAccessToken, "expected an access token, found a parent token"))
+                }
                 Err(TokenProblem::Failed(error)) => Err(error.into()),
                 Err(TokenProblem::Rejected(_)) => Err(Denial::new(DenialReason::InvalidToken, problem)),
             },
@@ -319,7 +335,8 @@ impl TokenService {
 
     async fn claims(&self, token: &str, now: Timestamp) -> Result<TokenClaims, TokenProblem> {
         let rules = &self.rules;
-        let verified = self.keys.verify(token, &rules.issuer, &rules.audiences, &ACCESS_TYPES, rules.leeway_s, now).await?;
+        let verified =
+            self.keys.verify(token, &rules.issuer, &rules.audiences, &ACCESS_TYPES, rules.leeway_s, now).await?;
         access(read(verified.into_inner())?)
     }
 
@@ -361,7 +378,10 @@ impl TokenService {
             Verdict::Unknown => Err(unknown()),
             Verdict::Limited { retry_after_s } => Err(Denial {
                 retry_after_s: Some(retry_after_s),
-                ..Denial::new(DenialReason::RateLimited, "the token's rate limit is used up; hint: ask again after the pause")
+                ..Denial::new(
+                    DenialReason::RateLimited,
+                    "the token's rate limit is used up; hint: ask again after the pause",
+                )
             }),
         }
     }

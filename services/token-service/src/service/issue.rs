@@ -80,17 +80,23 @@ impl TokenService {
         let now = self.now();
         let subject = self.user_subject(caller, &order.token)?;
         let lifetime_s = self.lifetime(caller, "parent_expires_in", order.token.lifetime_s, self.rules.parent_ttl_s)?;
-        let child_s = self
-            .lifetime(caller, "child_expires_in", order.child_lifetime_s, self.rules.child_ttl_s)?
-            .min(lifetime_s);
+        let child_s =
+            self.lifetime(caller, "child_expires_in", order.child_lifetime_s, self.rules.child_ttl_s)?.min(lifetime_s);
         let user = UserKey::of(&subject.subject);
         for _ in 0..OPEN_ATTEMPTS {
             let standing = self.standing(&user, add(now, lifetime_s), now).await?;
-            let family =
-                self.family(FamilyKind::Parent, self.token_id(&user), caller, &subject, &standing, lifetime_s, child_s, now);
-            let parent = self
-                .mint(&subject, Use::Parent, PARENT_TYP, family.id, None, &standing, lifetime_s, now)
-                .await?;
+            let family = self.family(
+                FamilyKind::Parent,
+                self.token_id(&user),
+                caller,
+                &subject,
+                &standing,
+                lifetime_s,
+                child_s,
+                now,
+            );
+            let parent =
+                self.mint(&subject, Use::Parent, PARENT_TYP, family.id, None, &standing, lifetime_s, now).await?;
             let child = if order.include_child { Some(self.child(&family, now).await?) } else { None };
             if self.store.open(&family, None, now).await? == Opened::Stale {
                 continue;
@@ -151,8 +157,7 @@ impl TokenService {
         let user = UserKey::of(&subject.subject);
         let standing = self.standing(&user, add(now, lifetime_s), now).await?;
         let id = self.token_id(&user);
-        let access =
-            self.mint(&subject, Use::Access, OAUTH_ACCESS_TYP, id, None, &standing, lifetime_s, now).await?;
+        let access = self.mint(&subject, Use::Access, OAUTH_ACCESS_TYP, id, None, &standing, lifetime_s, now).await?;
         Ok(IssuedPair { access, refresh: None, refresh_expires: None })
     }
 
@@ -169,8 +174,7 @@ impl TokenService {
         for _ in 0..OPEN_ATTEMPTS {
             let standing = self.standing(&user, add(now, refresh_s), now).await?;
             let id = self.token_id(&user);
-            let family =
-                self.family(FamilyKind::Refresh, id, caller, subject, &standing, refresh_s, access_s, now);
+            let family = self.family(FamilyKind::Refresh, id, caller, subject, &standing, refresh_s, access_s, now);
             let access = self
                 .mint(subject, Use::Access, typ, self.token_id(&user), Some(&family), &standing, access_s, now)
                 .await?;
@@ -185,7 +189,8 @@ impl TokenService {
     fn user_subject(&self, caller: &Caller, order: &TokenOrder) -> Result<Subject, ServiceError> {
         let subject = self.subject(SubjectForm::Prefixed, &order.user_id)?;
         Self::admits(caller, &order.user_id)?;
-        let network = order.network.clone().filter(|network| !network.is_empty()).unwrap_or_else(|| "default".to_owned());
+        let network =
+            order.network.clone().filter(|network| !network.is_empty()).unwrap_or_else(|| "default".to_owned());
         text("network", &network)?;
         Ok(Subject {
             user_id: Some(order.user_id.clone()),
@@ -236,9 +241,15 @@ impl TokenService {
     }
 
     /// The child of `family` that has `id` and was issued at `issued`.
-    pub(super) async fn child_as(&self, family: &Family, id: TokenId, issued: Timestamp) -> Result<IssuedToken, ServiceError> {
+    pub(super) async fn child_as(
+        &self,
+        family: &Family,
+        id: TokenId,
+        issued: Timestamp,
+    ) -> Result<IssuedToken, ServiceError> {
         let subject = of_family(family, family.scopes.clone());
-        self.mint(&subject, Use::Child, ACCESS_TYP, id, Some(family), &family.standing, family.access_ttl_s, issued).await
+        self.mint(&subject, Use::Child, ACCESS_TYP, id, Some(family), &family.standing, family.access_ttl_s, issued)
+            .await
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one registered claim")]
@@ -253,8 +264,7 @@ impl TokenService {
         lifetime_s: u64,
         now: Timestamp,
     ) -> Result<IssuedToken, ServiceError> {
-        let claims =
-            TokenClaims::new(&self.rules.issuer, subject, purpose, &id, family, standing, lifetime_s, now);
+        let claims = TokenClaims::new(&self.rules.issuer, subject, purpose, &id, family, standing, lifetime_s, now);
         let json = serde_json::to_vec(&claims).map_err(|error| ServiceError::unavailable("claims", error, 1))?;
         let expires_in_s = u64::try_from(claims.exp.saturating_sub(claims.iat)).unwrap_or_default();
         let signed = self.keys.sign(typ, &json, expires_in_s, self.now()).await?;

@@ -173,7 +173,8 @@ impl TokenService {
         let id = self.ids.next_id();
         let mut bytes = [0_u8; 16];
         for (byte, pair) in bytes.iter_mut().zip(id.as_bytes().chunks(2)) {
-            *byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or_default();
+            *byte =
+                std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or_default();
         }
         bytes
     }

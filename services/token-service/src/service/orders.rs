@@ -121,9 +121,14 @@ impl TokenService {
                 || (policy.audiences.is_empty() && Some(audience) == default)
         };
         if asked.is_empty() {
-            return match default.filter(|audience| admitted(audience)).or_else(|| policy.audiences.first().filter(|a| *a != "*")) {
+            return match default
+                .filter(|audience| admitted(audience))
+                .or_else(|| policy.audiences.first().filter(|a| *a != "*"))
+            {
                 Some(audience) => Ok(vec![audience.clone()]),
-                None => Err(ServiceError::Target("audience: expected one, found none; hint: this service has no default".to_owned())),
+                None => Err(ServiceError::Target(
+                    "audience: expected one, found none; hint: this service has no default".to_owned(),
+                )),
             };
         }
         match asked.iter().find(|audience| !admitted(audience)) {

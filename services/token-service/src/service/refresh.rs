@@ -84,9 +84,8 @@ impl TokenService {
             kid: access.kid.clone(),
             scopes,
         };
-        let plain = Zeroizing::new(
-            serde_json::to_vec(&answer).map_err(|error| ServiceError::unavailable("claims", error, 1))?,
-        );
+        let plain =
+            Zeroizing::new(serde_json::to_vec(&answer).map_err(|error| ServiceError::unavailable("claims", error, 1))?);
         let sealed = self
             .vault
             .seal(&presented, &plain, self.random())

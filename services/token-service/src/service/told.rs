@@ -106,16 +106,28 @@ mod tests {
     #[test]
     fn every_401_has_a_challenge_and_nothing_else_has_one() {
         use DenialReason::{
-            InvalidProof, InvalidToken, Malformed, Missing, NotAnAccessToken, RateLimited, Revoked, Unavailable, UseNonce,
+            InvalidProof, InvalidToken, Malformed, Missing, NotAnAccessToken, RateLimited, Revoked, Unavailable,
+            UseNonce,
         };
-        for reason in
-            [Missing, Malformed, InvalidToken, InvalidProof, UseNonce, NotAnAccessToken, Revoked, RateLimited, Unavailable]
-        {
+        for reason in [
+            Missing,
+            Malformed,
+            InvalidToken,
+            InvalidProof,
+            UseNonce,
+            NotAnAccessToken,
+            Revoked,
+            RateLimited,
+            Unavailable,
+        ] {
             for speaks_dpop in [true, false] {
                 let challenges = denial(reason).challenges(&[Algorithm::Es256], speaks_dpop);
                 assert_eq!(challenges.is_empty(), reason.status() != 401, "{reason:?}");
                 // One line of printable ASCII each: it may be a header.
-                assert!(challenges.iter().all(|text| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))), "{challenges:?}");
+                assert!(
+                    challenges.iter().all(|text| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))),
+                    "{challenges:?}"
+                );
             }
         }
     }

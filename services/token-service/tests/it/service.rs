@@ -64,8 +64,10 @@ async fn world() -> World {
     let clock = TestClock::at("2026-11-22T12:00:00Z");
     let callers = Callers::dev(KEY);
     let credential = format!("Bearer {KEY}");
-    let caller =
-        callers.authenticate(Credential { authorization: Some(&credential), certificate: None }, start()).await.unwrap();
+    let caller = callers
+        .authenticate(Credential { authorization: Some(&credential), certificate: None }, start())
+        .await
+        .unwrap();
     let service = TokenService::new(Parts {
         rules: rules(),
         keys: SigningKeys::fresh(Algorithm::Es256, start()).unwrap(),
@@ -82,8 +84,12 @@ async fn world() -> World {
 impl World {
     async fn authorize(&self, token: &str) -> Result<token_service::service::Allowed, Denial> {
         let authorization = format!("Bearer {token}");
-        let request =
-            AuthorizeRequest { authorization: Some(&authorization), method: "GET", path: "/orders", ..Default::default() };
+        let request = AuthorizeRequest {
+            authorization: Some(&authorization),
+            method: "GET",
+            path: "/orders",
+            ..Default::default()
+        };
         self.service.authorize(request).await
     }
 
@@ -91,7 +97,11 @@ impl World {
         self.authorize(token).await.unwrap_err().reason
     }
 
-    async fn refresh(&self, token: &str, scopes: &[String]) -> Result<token_service::service::IssuedPair, ServiceError> {
+    async fn refresh(
+        &self,
+        token: &str,
+        scopes: &[String],
+    ) -> Result<token_service::service::IssuedPair, ServiceError> {
         let request = RefreshRequest { token, caller: &self.caller, scopes, jkt: None, typ: ACCESS_TYP };
         self.service.refresh(request).await
     }
@@ -184,7 +194,10 @@ async fn a_refresh_token_works_once_a_retry_gets_the_same_answer_and_a_thief_end
     assert!(matches!(more, ServiceError::Scope(_)));
     // The access token is seen: the answer is known to have arrived, so the old token is a thief's.
     assert!(world.authorize(&second.access.token).await.is_ok());
-    assert_eq!(grant(world.refresh(first_refresh.as_str(), &["read".to_owned()]).await.unwrap_err()), GrantProblem::Reused);
+    assert_eq!(
+        grant(world.refresh(first_refresh.as_str(), &["read".to_owned()]).await.unwrap_err()),
+        GrantProblem::Reused
+    );
     let live = second.refresh.unwrap();
     assert_eq!(grant(world.refresh(live.as_str(), &[]).await.unwrap_err()), GrantProblem::Revoked);
     assert_eq!(world.reason(&second.access.token).await, DenialReason::Revoked);
@@ -203,7 +216,9 @@ async fn two_doors_never_make_one_subject_of_two_users() {
 #[tokio::test]
 async fn claims_that_decide_security_cannot_be_brought_along() {
     let world = world().await;
-    for name in ["sub", "exp", "cnf", "ep", "ugen", "parent_jti", "token_type", "scopes", "client_id", "kubernetes.io/x"] {
+    for name in
+        ["sub", "exp", "cnf", "ep", "ugen", "parent_jti", "token_type", "scopes", "client_id", "kubernetes.io/x"]
+    {
         let extra = [(name.to_owned(), serde_json::json!("x"))].into();
         let session = SessionOrder { user_id: "alice".to_owned(), extra, ..SessionOrder::default() };
         let refused = world.service.issue_session(&world.caller, &session).await.unwrap_err();
@@ -229,7 +244,8 @@ async fn an_emptied_store_refuses_instead_of_unrevoking() {
         ids: Arc::new(OsIds),
     });
     let authorization = format!("Bearer {}", *token.token);
-    let request = AuthorizeRequest { authorization: Some(&authorization), method: "GET", path: "/", ..Default::default() };
+    let request =
+        AuthorizeRequest { authorization: Some(&authorization), method: "GET", path: "/", ..Default::default() };
     assert_eq!(emptied.authorize(request).await.unwrap_err().reason, DenialReason::InvalidToken);
 }
 

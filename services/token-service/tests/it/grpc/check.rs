@@ -15,7 +15,8 @@ use token_service::service::{IDENTITY_HEADERS, PairOrder, TokenOrder};
 use super::{ALL, API, World, ath, by, current, rules, world, world_with};
 
 fn asked(method: &str, path: &str, headers: &[(&str, &str)]) -> CheckRequest {
-    let headers: HashMap<_, _> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let headers: HashMap<_, _> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let http = HttpRequest { method: method.to_owned(), path: path.to_owned(), headers, ..Default::default() };
     request(http)
 }
@@ -101,10 +102,15 @@ async fn an_allow_sets_or_removes_every_identity_header() {
         ..super::order("alice")
     };
     let pair = world.current().await.generate_tokens(by(ALL, order)).await.unwrap().into_inner();
-    let answer = world.ask(asked("PATCH", "/a/../b%2Fc?x=1", &[("authorization", &format!("Bearer {}", pair.access_token))])).await;
+    let answer = world
+        .ask(asked("PATCH", "/a/../b%2Fc?x=1", &[("authorization", &format!("Bearer {}", pair.access_token))]))
+        .await;
     assert_eq!(answer.status.as_ref().unwrap().code, 0);
     let told = metadata(&answer);
-    assert_eq!((told["decision"].as_str(), told["reason"].as_str(), told["subject"].as_str()), ("allow", "allowed", "alice"));
+    assert_eq!(
+        (told["decision"].as_str(), told["reason"].as_str(), told["subject"].as_str()),
+        ("allow", "allowed", "alice")
+    );
     let Some(HttpResponse::OkResponse(allowed)) = answer.http_response else { panic!("allowed") };
     let set: BTreeMap<String, String> = pairs(&allowed.headers).into_iter().collect();
     // **INV**: each is set, replacing what was there, or removed; none is left alone.
@@ -114,7 +120,10 @@ async fn an_allow_sets_or_removes_every_identity_header() {
     for name in IDENTITY_HEADERS {
         assert_ne!(set.contains_key(name), allowed.headers_to_remove.iter().any(|removed| removed == name), "{name}");
     }
-    assert_eq!((set["x-subject"].as_str(), set["x-scope"].as_str(), set["x-session-id"].as_str()), ("alice", "read", "s-1"));
+    assert_eq!(
+        (set["x-subject"].as_str(), set["x-scope"].as_str(), set["x-session-id"].as_str()),
+        ("alice", "read", "s-1")
+    );
     for removed in ["x-user-id", "x-network", "x-token-jkt"] {
         assert!(allowed.headers_to_remove.iter().any(|name| name == removed), "{removed}");
     }
@@ -143,7 +152,12 @@ async fn each_no_has_its_own_status_and_challenge() {
         ("joined", vec![("authorization", &joined)], 401, "malformed_authorization"),
         ("joined with a space", vec![("authorization", &spaced)], 401, "malformed_authorization"),
         ("garbage", vec![("authorization", "Bearer garbage")], 401, "invalid_token"),
-        ("an empty own header", vec![("authorization", &bearer), ("autonity-token", "")], 401, "malformed_authorization"),
+        (
+            "an empty own header",
+            vec![("authorization", &bearer), ("autonity-token", "")],
+            401,
+            "malformed_authorization",
+        ),
         ("as if bound", vec![("authorization", &as_if_bound)], 401, "invalid_token"),
         ("several proofs", vec![("authorization", &bearer), ("dpop", "a,b")], 401, "invalid_dpop_proof"),
         ("a parent", vec![("authorization", &parent)], 403, "not_an_access_token"),
@@ -155,7 +169,11 @@ async fn each_no_has_its_own_status_and_challenge() {
         assert_eq!((found.status, found.reason.as_str()), (status, reason), "{what}: {}", found.body);
         assert_eq!(found.values("www-authenticate").is_empty(), status != 401, "{what}");
         assert_eq!(found.values("retry-after").is_empty(), status != 429, "{what}");
-        assert_eq!((found.values("x-decision-id").len(), found.values("cache-control")), (1, vec!["no-store"]), "{what}");
+        assert_eq!(
+            (found.values("x-decision-id").len(), found.values("cache-control")),
+            (1, vec!["no-store"]),
+            "{what}"
+        );
         assert!(serde_json::from_str::<serde_json::Value>(&found.body).unwrap()["error"].is_string(), "{what}");
     }
     let both = world.refused("GET", "/", &[]).await;
@@ -210,7 +228,8 @@ async fn what_is_no_http_request_is_denied_and_not_failed() {
 #[tokio::test]
 async fn a_bound_token_needs_its_proof_for_this_very_request() {
     let world = world().await;
-    let (key, other) = (LocalSigner::generate(Algorithm::Es256).unwrap(), LocalSigner::generate(Algorithm::Es256).unwrap());
+    let (key, other) =
+        (LocalSigner::generate(Algorithm::Es256).unwrap(), LocalSigner::generate(Algorithm::Es256).unwrap());
     let generate = "/token.v1.TokenService/GenerateTokens";
     let pair = world.pair("alice", &world.proof(&key, generate, "0")).await;
     let (dpop, bearer) = (format!("DPoP {}", pair.access_token), format!("Bearer {}", pair.access_token));
@@ -244,8 +263,20 @@ async fn a_bound_token_needs_its_proof_for_this_very_request() {
         ("another method", proof(&key, "2", "GET", "/orders/7"), "invalid_dpop_proof"),
         ("another path", proof(&key, "3", "PUT", "/orders/8"), "invalid_dpop_proof"),
         ("another key", proof(&other, "4", "PUT", "/orders/7"), "invalid_dpop_proof"),
-        ("no token's hash", world.proof_with(&key, "5", &json!({"htm": "PUT", "htu": format!("{API}/orders/7")})), "invalid_dpop_proof"),
-        ("old", world.proof_with(&key, "6", &json!({"htm": "PUT", "htu": format!("{API}/orders/7"), "ath": ath(&pair.access_token), "iat": 1})), "use_dpop_nonce"),
+        (
+            "no token's hash",
+            world.proof_with(&key, "5", &json!({"htm": "PUT", "htu": format!("{API}/orders/7")})),
+            "invalid_dpop_proof",
+        ),
+        (
+            "old",
+            world.proof_with(
+                &key,
+                "6",
+                &json!({"htm": "PUT", "htu": format!("{API}/orders/7"), "ath": ath(&pair.access_token), "iat": 1}),
+            ),
+            "use_dpop_nonce",
+        ),
     ] {
         let found = world.refused("PUT", "/orders/7", &[("authorization", &dpop), ("dpop", &proof)]).await;
         assert_eq!((found.status, found.reason.as_str()), (401, reason), "{what}: {}", found.body);
@@ -254,7 +285,8 @@ async fn a_bound_token_needs_its_proof_for_this_very_request() {
     let none = world.refused("PUT", "/orders/7", &[("authorization", &dpop)]).await;
     assert_eq!((none.status, none.reason.as_str()), (401, "invalid_dpop_proof"));
     // The nonce heals a wrong clock.
-    let nonce = none.values("dpop-nonce").first().map(|nonce| (*nonce).to_owned()).unwrap_or_else(|| world.service.nonce());
+    let nonce =
+        none.values("dpop-nonce").first().map(|nonce| (*nonce).to_owned()).unwrap_or_else(|| world.service.nonce());
     let claims = json!({"htm": "PUT", "htu": format!("{API}/orders/7"), "ath": ath(&pair.access_token), "iat": 1, "nonce": nonce});
     let healed = world.proof_with(&key, "7", &claims);
     let answer = world.ask(asked("PUT", "/orders/7", &[("authorization", &dpop), ("dpop", &healed)])).await;

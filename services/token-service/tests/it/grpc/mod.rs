@@ -147,8 +147,7 @@ pub async fn world_with(options: Options) -> World {
     door.minting = Arc::new(minting);
     let router = router(Arc::clone(&service), door);
     let server = Server::new(Limits::default(), shutdown.clone(), &metrics);
-    let bound =
-        Bound::bind(&Listen { addr: SocketAddr::from(([127, 0, 0, 1], 0)), tls: options.tls }).await.unwrap();
+    let bound = Bound::bind(&Listen { addr: SocketAddr::from(([127, 0, 0, 1], 0)), tls: options.tls }).await.unwrap();
     let addr = bound.local_addr();
     tokio::spawn(async move { bound.serve(router, &server).await });
     World { addr, clock, service, shutdown, metrics }
@@ -198,8 +197,7 @@ impl World {
         });
         let mut body = json!({"jti": jti, "iat": self.clock.now().as_second()});
         body.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        let input =
-            format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(body.to_string().as_bytes()));
+        let input = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(body.to_string().as_bytes()));
         let signature = key.sign_now(input.as_bytes()).unwrap();
         format!("{input}.{}", base64url(&signature))
     }

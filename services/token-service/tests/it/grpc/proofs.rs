@@ -38,7 +38,10 @@ async fn a_proof_binds_the_pair_and_every_refresh_needs_one() {
     let next = client.refresh_tokens(by(ALL, refresh(&pair.refresh_token, &proof))).await.unwrap();
     assert!(next.metadata().get("dpop-nonce").is_some());
     let next = next.into_inner();
-    assert_eq!((next.token_type.as_str(), &world.claims(&next.access_token).await["cnf"]["jkt"]), ("DPoP", &json!(jkt)));
+    assert_eq!(
+        (next.token_type.as_str(), &world.claims(&next.access_token).await["cnf"]["jkt"]),
+        ("DPoP", &json!(jkt))
+    );
     let replayed = client.refresh_tokens(by(ALL, refresh(&next.refresh_token, &proof))).await.unwrap_err();
     assert_eq!(told(&replayed), (Code::InvalidArgument, "DPOP_REPLAY_DETECTED"));
     assert!(world.shows(r#"token_service_security_events_total{event_type="proof_replayed"} 1"#));
@@ -70,9 +73,13 @@ async fn one_proof_comes_in_the_message_or_in_the_metadata() {
     let two = [world.proof(&key, former, "2"), world.proof(&key, former, "3")];
     for proofs in [vec![two[0].as_str(), two[1].as_str()], vec![&format!("{},{}", two[0], two[1])]] {
         let refused = client.issue_token_pair(ask(&proofs)).await.unwrap_err();
-        assert_eq!((refused.code(), refused.message().starts_with("INVALID_REQUEST: dpop")), (Code::InvalidArgument, true));
+        assert_eq!(
+            (refused.code(), refused.message().starts_with("INVALID_REQUEST: dpop")),
+            (Code::InvalidArgument, true)
+        );
     }
-    let mut both = by(ALL, current::GenerateTokensRequest { dpop_proof: world.proof(&key, GENERATE, "4"), ..order("alice") });
+    let mut both =
+        by(ALL, current::GenerateTokensRequest { dpop_proof: world.proof(&key, GENERATE, "4"), ..order("alice") });
     both.metadata_mut().insert("dpop", world.proof(&key, GENERATE, "5").parse().unwrap());
     let refused = world.current().await.generate_tokens(both).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -146,7 +153,10 @@ async fn validate_dpop_says_whose_proof_it_is_or_what_is_wrong() {
             ..Default::default()
         };
         let refused = client.validate_d_po_p(by(ALL, asked)).await.unwrap_err();
-        assert_eq!((refused.code(), refused.message().starts_with("INVALID_REQUEST: nonce")), (Code::InvalidArgument, true));
+        assert_eq!(
+            (refused.code(), refused.message().starts_with("INVALID_REQUEST: nonce")),
+            (Code::InvalidArgument, true)
+        );
     }
     assert!(world.shows(r#"token_service_dpop_validations_total{status="failure",error_type="htm_mismatch"} 1"#));
 }

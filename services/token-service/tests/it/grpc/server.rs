@@ -35,13 +35,20 @@ async fn every_method_but_the_key_set_wants_one_credential() {
         metadata
     };
     let key = format!("Bearer {ALL}");
-    for values in [vec![], vec!["Bearer wrong"], vec![ALL], vec![&key, &key], vec![&key, "Bearer x"], vec!["Bearer x", &key]] {
+    for values in
+        [vec![], vec!["Bearer wrong"], vec![ALL], vec![&key, &key], vec![&key, "Bearer x"], vec!["Bearer x", &key]]
+    {
         macro_rules! refused {
             ($client:ident.$method:ident($message:expr)) => {{
                 let mut request = Request::new($message);
                 *request.metadata_mut() = with(&values);
                 let status = $client.$method(request).await.unwrap_err();
-                assert_eq!(told(&status), (Code::Unauthenticated, "UNAUTHENTICATED"), "{} {values:?}", stringify!($method));
+                assert_eq!(
+                    told(&status),
+                    (Code::Unauthenticated, "UNAUTHENTICATED"),
+                    "{} {values:?}",
+                    stringify!($method)
+                );
             }};
         }
         refused!(current_client.generate_tokens(order("alice")));
@@ -156,7 +163,10 @@ async fn our_outages_are_told_as_ours() {
     // To Envoy it is a denied response, not an error.
     let (code, headers) = world.denied(&pair.access_token).await;
     assert_eq!(code, 503);
-    assert!(headers.iter().any(|(name, value)| name == "retry-after" && value.parse::<u64>().unwrap() >= 1), "{headers:?}");
+    assert!(
+        headers.iter().any(|(name, value)| name == "retry-after" && value.parse::<u64>().unwrap() >= 1),
+        "{headers:?}"
+    );
     let health = HealthClient::new(world.channel().await).check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(health.into_inner().status, 2, "not serving");
 }

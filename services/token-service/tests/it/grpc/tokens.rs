@@ -76,7 +76,8 @@ async fn the_former_name_is_the_same_service() {
     assert_eq!(world.claims(&pair.access_token).await["sub"], "alice");
     assert_eq!(pair.token_type, "Bearer");
     // What the one has opened, the other goes on with.
-    let next = world.current().await.refresh_tokens(by(ALL, refresh(&pair.refresh_token, &[]))).await.unwrap().into_inner();
+    let next =
+        world.current().await.refresh_tokens(by(ALL, refresh(&pair.refresh_token, &[]))).await.unwrap().into_inner();
     let again = former::RefreshTokensRequest { refresh_token: next.refresh_token, scopes: Vec::new() };
     let last = client.refresh_tokens(by(ALL, again)).await.unwrap().into_inner();
     let keys = client.get_jwks(Empty {}).await.unwrap().into_inner().keys_json;
@@ -116,7 +117,8 @@ async fn a_revoked_refresh_token_takes_its_family_along_whatever_the_hint() {
     let mut client = world.current().await;
     for hint in ["", "refresh_token", "access_token", "nonsense"] {
         let pair = world.pair("alice", "").await;
-        let ask = |token: &str| current::RevokeTokenRequest { token: token.to_owned(), token_type_hint: hint.to_owned() };
+        let ask =
+            |token: &str| current::RevokeTokenRequest { token: token.to_owned(), token_type_hint: hint.to_owned() };
         assert!(client.revoke_token(by(ALL, ask(&pair.refresh_token))).await.unwrap().into_inner().success);
         let dead = client.refresh_tokens(by(ALL, refresh(&pair.refresh_token, &[]))).await.unwrap_err();
         assert_eq!(told(&dead), (Code::PermissionDenied, "TOKEN_REVOKED"), "{hint}");
@@ -263,9 +265,14 @@ fn field_numbers_are_those_of_the_former_contract() {
     // The newer messages are the same on the wire, and add.
     let newer = current::GenerateTokensRequest::decode(bytes.as_slice()).unwrap();
     assert_eq!((newer.user_id.as_str(), newer.refresh_token_ttl_seconds), ("u", 2));
-    let newer = current::GenerateTokensRequest { dpop_proof: "p".to_owned(), audience: vec!["a".to_owned()], ..Default::default() };
+    let newer = current::GenerateTokensRequest {
+        dpop_proof: "p".to_owned(),
+        audience: vec!["a".to_owned()],
+        ..Default::default()
+    };
     assert_eq!(newer.encode_to_vec(), b"\x3a\x01p\x42\x01a");
-    let asked = current::RefreshTokensRequest { refresh_token: "r".to_owned(), scopes: Vec::new(), dpop_proof: "p".to_owned() };
+    let asked =
+        current::RefreshTokensRequest { refresh_token: "r".to_owned(), scopes: Vec::new(), dpop_proof: "p".to_owned() };
     assert_eq!(asked.encode_to_vec(), b"\x0a\x01r\x1a\x01p");
     let proof = current::ValidateDPoPRequest {
         proof: "p".to_owned(),

@@ -15,7 +15,15 @@ async fn any_method_and_path_is_decided_and_a_denial_is_told_as_the_former_servi
     let world = world();
     let token = world.token("alice").await["token"].as_str().unwrap().to_owned();
     for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
-        for path in ["/authorize", "/authorize/", "/authorize/orders/1?x=1", "/authorize//", "/authorize/tokens", "/authorize/%zz", "/authorize/%ff/a%2fb"] {
+        for path in [
+            "/authorize",
+            "/authorize/",
+            "/authorize/orders/1?x=1",
+            "/authorize//",
+            "/authorize/tokens",
+            "/authorize/%zz",
+            "/authorize/%ff/a%2fb",
+        ] {
             let reply = world.ask(method, path).key(&token).send().await;
             assert_eq!((reply.status, reply.text.as_str()), (200, ""), "{method} {path}");
             assert_eq!(world.ask(method, path).send().await.status, 401, "{method} {path}");
@@ -23,7 +31,15 @@ async fn any_method_and_path_is_decided_and_a_denial_is_told_as_the_former_servi
     }
     let deny = async |authorization: &str| world.get("/authorize").header("authorization", authorization).send().await;
     assert_eq!(world.get("/authorize").send().await.error(), (401, "Missing Authorization header".to_owned()));
-    for wrong in ["", "Bearer", "Bearer ", "Basic YTpi", &token, &format!("Bearer {token} x"), &format!("Bearer {token},{token}")] {
+    for wrong in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic YTpi",
+        &token,
+        &format!("Bearer {token} x"),
+        &format!("Bearer {token},{token}"),
+    ] {
         assert_eq!(deny(wrong).await.error(), (401, "Invalid Authorization header format".to_owned()), "{wrong}");
     }
     for wrong in ["Bearer garbage", &format!("Bearer {token}x"), "Bearer a.b.c", &format!("Bearer {KEY}")] {
@@ -38,7 +54,8 @@ async fn any_method_and_path_is_decided_and_a_denial_is_told_as_the_former_servi
 async fn a_missing_token_is_challenged_for_both_schemes() {
     let world = world();
     let reply = world.get("/authorize/x").send().await;
-    let challenges: Vec<_> = reply.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
+    let challenges: Vec<_> =
+        reply.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
     assert_eq!(challenges, ["Bearer realm=\"token-service\"", "DPoP algs=\"ES256 EdDSA Ed25519\""]);
 }
 
@@ -66,23 +83,25 @@ async fn every_identity_header_is_set_on_every_allow() {
     let reply = forged(world.get("/authorize/x").key(token["token"].as_str().unwrap())).send().await;
     assert_eq!(reply.status, 200);
     let expires = "1795352400";
-    assert_identity(&reply.headers, &[
-        ("x-user-id", "alice"),
-        ("x-subject", "user_alice"),
-        ("x-scope", "read write"),
-        ("x-network", "mainnet"),
-        ("x-rate-limit", "7"),
-        ("x-token-expires", expires),
-    ]);
+    assert_identity(
+        &reply.headers,
+        &[
+            ("x-user-id", "alice"),
+            ("x-subject", "user_alice"),
+            ("x-scope", "read write"),
+            ("x-network", "mainnet"),
+            ("x-rate-limit", "7"),
+            ("x-token-expires", expires),
+        ],
+    );
     let form = [("grant_type", "client_credentials")];
     let client = world.post("/oauth2/token").basic("narrow", super::fixture::NARROW).form(&form).send().await.json();
     let reply = forged(world.get("/authorize/x").key(client["access_token"].as_str().unwrap())).send().await;
     assert_eq!(reply.status, 200);
-    assert_identity(&reply.headers, &[
-        ("x-subject", "narrow"),
-        ("x-client-id", "narrow"),
-        ("x-token-expires", reply.header("x-token-expires")),
-    ]);
+    assert_identity(
+        &reply.headers,
+        &[("x-subject", "narrow"), ("x-client-id", "narrow"), ("x-token-expires", reply.header("x-token-expires"))],
+    );
 }
 
 #[tokio::test]
@@ -167,7 +186,13 @@ async fn a_bound_token_passes_with_a_proof_for_this_request_only() {
         ("no proof", "DPoP", "GET", "/authorize/x", None),
         ("another method", "DPoP", "GET", "/authorize/x", Some(proof("POST", &format!("{API}/x")))),
         ("another path", "DPoP", "GET", "/authorize/x", Some(proof("GET", &format!("{API}/y")))),
-        ("the prefix is no part of it", "DPoP", "GET", "/authorize/x", Some(proof("GET", &format!("{API}/authorize/x")))),
+        (
+            "the prefix is no part of it",
+            "DPoP",
+            "GET",
+            "/authorize/x",
+            Some(proof("GET", &format!("{API}/authorize/x"))),
+        ),
         ("another host", "DPoP", "GET", "/authorize/x", Some(proof("GET", "https://evil.example/x"))),
         ("two proofs", "DPoP", "GET", "/authorize/x", Some(format!("{0},{0}", proof("GET", &format!("{API}/x"))))),
     ] {
@@ -212,17 +237,40 @@ async fn the_mode_alone_says_where_the_original_request_is() {
         let now = world.clock.now();
         let proof = |path: &str| prover.proof("DELETE", &format!("{API}{path}"), now, Some(&token), None);
         let ask = |path: &str, proof: &str| {
-            world.get("/authorize").header("authorization", &format!("DPoP {token}")).header("dpop", proof)
-                .header(method_header, "DELETE").header(uri_header, path)
+            world
+                .get("/authorize")
+                .header("authorization", &format!("DPoP {token}"))
+                .header("dpop", proof)
+                .header(method_header, "DELETE")
+                .header(uri_header, path)
         };
         assert_eq!(ask("/orders/1?a=b", &proof("/orders/1")).send().await.status, 200, "{kind}");
         // Another convention's headers change nothing.
-        let (other_method, other_uri) = if kind == AuthorizeMode::Nginx { ("x-forwarded-method", "x-forwarded-uri") } else { ("x-original-method", "x-original-uri") };
-        let reply = ask("/orders/2", &proof("/orders/1")).header(other_method, "DELETE").header(other_uri, "/orders/1").send().await;
+        let (other_method, other_uri) = if kind == AuthorizeMode::Nginx {
+            ("x-forwarded-method", "x-forwarded-uri")
+        } else {
+            ("x-original-method", "x-original-uri")
+        };
+        let reply = ask("/orders/2", &proof("/orders/1"))
+            .header(other_method, "DELETE")
+            .header(other_uri, "/orders/1")
+            .send()
+            .await;
         assert_eq!(reply.status, 401, "{kind}");
-        let reply = ask("/orders/2", &proof("/orders/1")).header("x-envoy-original-path", "/orders/1").header("x-forwarded-host", "evil.example").send().await;
+        let reply = ask("/orders/2", &proof("/orders/1"))
+            .header("x-envoy-original-path", "/orders/1")
+            .header("x-forwarded-host", "evil.example")
+            .send()
+            .await;
         assert_eq!(reply.status, 401, "{kind}");
-        for (method, uri) in [(None, Some("/x")), (Some("GET"), None), (Some("GET"), Some("")), (Some("GET"), Some(".evil.example/x")), (Some("GET"), Some("@evil.example/")), (Some("GET"), Some("https://evil.example/"))] {
+        for (method, uri) in [
+            (None, Some("/x")),
+            (Some("GET"), None),
+            (Some("GET"), Some("")),
+            (Some("GET"), Some(".evil.example/x")),
+            (Some("GET"), Some("@evil.example/")),
+            (Some("GET"), Some("https://evil.example/")),
+        ] {
             let mut ask = world.get("/authorize/x").key("x");
             if let Some(method) = method {
                 ask = ask.header(method_header, method);
@@ -239,9 +287,16 @@ async fn the_mode_alone_says_where_the_original_request_is() {
     let world = world();
     let (prover, token) = bound(&world).await;
     let proof = prover.proof("DELETE", &format!("{API}/orders/1"), world.clock.now(), Some(&token), None);
-    let reply = world.get("/authorize/public").header("authorization", &format!("DPoP {token}")).header("dpop", &proof)
-        .header("x-original-method", "DELETE").header("x-original-uri", "/orders/1")
-        .header("x-forwarded-method", "DELETE").header("x-forwarded-uri", "/orders/1").send().await;
+    let reply = world
+        .get("/authorize/public")
+        .header("authorization", &format!("DPoP {token}"))
+        .header("dpop", &proof)
+        .header("x-original-method", "DELETE")
+        .header("x-original-uri", "/orders/1")
+        .header("x-forwarded-method", "DELETE")
+        .header("x-forwarded-uri", "/orders/1")
+        .send()
+        .await;
     assert_eq!(reply.status, 401);
     for mode in ["envoy-http", "nginx", "traefik"] {
         assert_eq!(mode.parse::<AuthorizeMode>().unwrap().to_string(), mode);

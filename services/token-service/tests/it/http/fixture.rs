@@ -59,7 +59,10 @@ impl Flaky {
     fn up(&self) -> Result<&MemoryStore, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable { detail: "the test's outage at 10.1.2.3".to_owned(), retry_after_s: 7 });
+            return Err(StoreError::Unavailable {
+                detail: "the test's outage at 10.1.2.3".to_owned(),
+                retry_after_s: 7,
+            });
         }
         Ok(&self.inner)
     }
@@ -123,13 +126,13 @@ impl ReplayCache for Flaky {
 
 pub struct World {
     pub router: Router,
-    pub service: Arc<TokenService>,
     pub clock: TestClock,
     pub store: Arc<Flaky>,
     pub metrics: Metrics,
 }
 
 /// What a test may set.
+#[derive(Clone, Copy)]
 pub struct Setting {
     pub mode: AuthorizeMode,
     pub nonce_required: bool,
@@ -236,8 +239,8 @@ pub fn world_with(setting: Setting) -> World {
     options.mode = setting.mode;
     options.streams = setting.streams;
     options.minting = Arc::new(RateLimiter::new(Rate::per_minute(setting.mints_per_minute), 100));
-    let router = router(service.clone(), options).merge(health_router(readiness, metrics.clone()));
-    World { router, service, clock, store, metrics }
+    let router = router(service, options).merge(health_router(readiness, metrics.clone()));
+    World { router, clock, store, metrics }
 }
 
 /// A request in the making.
@@ -328,7 +331,11 @@ impl Ask<'_> {
         let response = self.open().await;
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        Reply { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        Reply {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
     }
 
     /// The answer with its body still to be read.

@@ -11,11 +11,15 @@ async fn a_header_that_decides_is_there_once() {
     let body = json!({"user_id": "a"});
     let twice = world.post("/tokens").key(KEY).key(KEY).json(&body).send().await;
     assert_eq!(twice.error(), (400, "Invalid request".to_owned()));
-    let joined = world.post("/tokens").header("authorization", &format!("Bearer {KEY}, Bearer {KEY}")).json(&body).send().await;
+    let joined =
+        world.post("/tokens").header("authorization", &format!("Bearer {KEY}, Bearer {KEY}")).json(&body).send().await;
     assert_eq!(joined.status, 401);
     assert_eq!(world.get("/authorize").key(&token).key("x").send().await.status, 401);
     assert_eq!(world.get("/authorize").key("x").key(&token).send().await.status, 401);
-    assert_eq!(world.get("/authorize").key(&token).header("dpop", "a.b.c").header("dpop", "d.e.f").send().await.status, 401);
+    assert_eq!(
+        world.get("/authorize").key(&token).header("dpop", "a.b.c").header("dpop", "d.e.f").send().await.status,
+        401
+    );
     let parent = world.pair("a").await["parent_token"].as_str().unwrap().to_owned();
     assert_eq!(world.get("/tokens/latest").key(&parent).key(&parent).send().await.status, 400);
     let form = [("grant_type", "client_credentials")];
@@ -45,7 +49,16 @@ async fn what_looks_like_authorize_reaches_nothing_else_and_nothing_else_reaches
             assert_eq!((allowed.status, allowed.text.as_str()), (200, ""), "{method} {path}");
         }
     }
-    for path in ["//authorize", "/Authorize", "/authorize%2f", "/%61uthorize", "/authorizeX", "/x/../authorize", "/./authorize", "/authorize;x"] {
+    for path in [
+        "//authorize",
+        "/Authorize",
+        "/authorize%2f",
+        "/%61uthorize",
+        "/authorizeX",
+        "/x/../authorize",
+        "/./authorize",
+        "/authorize;x",
+    ] {
         let reply = world.get(path).key(&token).send().await;
         assert_eq!(reply.error(), (404, "Not found".to_owned()), "{path}");
         assert!(reply.headers.get("x-user-id").is_none());
@@ -65,7 +78,8 @@ async fn bodies_are_bounded_and_strict() {
         assert_eq!(reply.error(), (413, "Request body too large".to_owned()));
     }
     let form = format!("grant_type=client_credentials&x={}", "y".repeat(70_000));
-    let reply = world.post("/oauth2/token").basic("backend", KEY).body("application/x-www-form-urlencoded", form).send().await;
+    let reply =
+        world.post("/oauth2/token").basic("backend", KEY).body("application/x-www-form-urlencoded", form).send().await;
     assert_eq!(reply.error(), (413, "invalid_request".to_owned()));
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
     let deep = format!("{{\"user_id\":\"a\",\"audience\":{deep}}}");
@@ -115,7 +129,9 @@ async fn nothing_that_opens_a_door_is_in_the_metrics() {
     world.ask("DELETE", "/users/alice-in-metrics/tokens").key(KEY).send().await;
     let reply = world.get("/metrics").send().await;
     assert_eq!(reply.status, 200);
-    for secret in ["alice-in-metrics", pair["parent_jti"].as_str().unwrap(), token["token_id"].as_str().unwrap(), "eyJ", KEY] {
+    for secret in
+        ["alice-in-metrics", pair["parent_jti"].as_str().unwrap(), token["token_id"].as_str().unwrap(), "eyJ", KEY]
+    {
         assert!(!reply.text.contains(secret), "{secret}");
     }
     for line in [

@@ -15,7 +15,10 @@ async fn session(world: &World) -> Value {
 }
 
 fn refresh<'w>(world: &'w World, token: &str) -> Ask<'w> {
-    world.post("/oauth2/token").basic("narrow", NARROW).form(&[("grant_type", "refresh_token"), ("refresh_token", token)])
+    world
+        .post("/oauth2/token")
+        .basic("narrow", NARROW)
+        .form(&[("grant_type", "refresh_token"), ("refresh_token", token)])
 }
 
 #[tokio::test]
@@ -25,15 +28,28 @@ async fn client_credentials_by_basic_post_and_bearer() {
         world.post("/oauth2/token").basic("narrow", NARROW).form(&CREDENTIALS),
         world.post("/oauth2/token").key(NARROW).form(&CREDENTIALS),
         world.post("/oauth2/token").form(&[CREDENTIALS[0], ("client_id", "narrow"), ("client_secret", NARROW)]),
-        world.post("/oauth2/token").basic("narrow", NARROW).form(&[CREDENTIALS[0], ("client_id", "narrow"), ("unknown", "x"), ("scope", "")]),
+        world.post("/oauth2/token").basic("narrow", NARROW).form(&[
+            CREDENTIALS[0],
+            ("client_id", "narrow"),
+            ("unknown", "x"),
+            ("scope", ""),
+        ]),
     ] {
         let reply = ask.send().await;
-        assert_eq!((reply.status, reply.header("cache-control"), reply.header("pragma")), (200, "no-store", "no-cache"), "{}", reply.text);
+        assert_eq!(
+            (reply.status, reply.header("cache-control"), reply.header("pragma")),
+            (200, "no-store", "no-cache"),
+            "{}",
+            reply.text
+        );
         let body = reply.json();
         assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(900)));
         assert!(body.get("refresh_token").is_none() && body.get("scope").is_none());
         let claims = claims(body["access_token"].as_str().unwrap());
-        assert_eq!((&claims["sub"], &claims["client_id"], &claims["aud"]), (&json!("narrow"), &json!("narrow"), &json!([API])));
+        assert_eq!(
+            (&claims["sub"], &claims["client_id"], &claims["aud"]),
+            (&json!("narrow"), &json!("narrow"), &json!([API]))
+        );
         assert_eq!(world.authorize(body["access_token"].as_str().unwrap()).await, 200);
     }
 }
@@ -49,7 +65,10 @@ async fn a_client_that_is_not_proven_gets_invalid_client() {
         ("another's secret", world.post("/oauth2/token").basic("reader", NARROW).form(&CREDENTIALS)),
         ("an empty secret", world.post("/oauth2/token").basic("narrow", "").form(&CREDENTIALS)),
         ("no Basic", world.post("/oauth2/token").header("authorization", "Basic ???").form(&CREDENTIALS)),
-        ("another client_id", world.post("/oauth2/token").basic("narrow", NARROW).form(&[CREDENTIALS[0], ("client_id", "backend")])),
+        (
+            "another client_id",
+            world.post("/oauth2/token").basic("narrow", NARROW).form(&[CREDENTIALS[0], ("client_id", "backend")]),
+        ),
         ("post", world.post("/oauth2/token").form(&[CREDENTIALS[0], ("client_id", "narrow"), ("client_secret", "x")])),
     ] {
         for path in ["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"] {
@@ -90,14 +109,29 @@ async fn requests_that_are_none_have_their_code() {
     }
     let reader = world.post("/oauth2/token").basic("reader", READER).form(&CREDENTIALS).send().await;
     assert_eq!(reader.error(), (400, "unauthorized_client".to_owned()));
-    let json = world.post("/oauth2/token").basic("narrow", NARROW).json(&json!({"grant_type": "client_credentials"})).send().await;
+    let json = world
+        .post("/oauth2/token")
+        .basic("narrow", NARROW)
+        .json(&json!({"grant_type": "client_credentials"}))
+        .send()
+        .await;
     assert_eq!(json.error(), (415, "invalid_request".to_owned()));
-    let query = world.post("/oauth2/token?grant_type=client_credentials").basic("narrow", NARROW).form(&[]).send().await;
+    let query =
+        world.post("/oauth2/token?grant_type=client_credentials").basic("narrow", NARROW).form(&[]).send().await;
     assert_eq!(query.error(), (400, "invalid_request".to_owned()), "nothing is read from the query");
-    let bytes = world.post("/oauth2/token").basic("narrow", NARROW).body("application/x-www-form-urlencoded", vec![0xff, 0xfe]).send().await;
+    let bytes = world
+        .post("/oauth2/token")
+        .basic("narrow", NARROW)
+        .body("application/x-www-form-urlencoded", vec![0xff, 0xfe])
+        .send()
+        .await;
     assert_eq!(bytes.status, 400);
     let two = [CREDENTIALS[0], ("resource", API), ("resource", API)];
-    assert_eq!(world.post("/oauth2/token").basic("narrow", NARROW).form(&two).send().await.status, 200, "RFC 8707 section 2");
+    assert_eq!(
+        world.post("/oauth2/token").basic("narrow", NARROW).form(&two).send().await.status,
+        200,
+        "RFC 8707 section 2"
+    );
 }
 
 #[tokio::test]
@@ -109,10 +143,18 @@ async fn a_refresh_token_rotates_and_a_second_use_ends_the_family() {
     let second = refresh(&world, token).send().await.json();
     assert_ne!(second["refresh_token"], first["refresh_token"]);
     assert_eq!(claims(second["access_token"].as_str().unwrap())["sub"], "narrow");
-    let narrowed = [("grant_type", "refresh_token"), ("refresh_token", second["refresh_token"].as_str().unwrap()), ("scope", "read")];
+    let narrowed = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", second["refresh_token"].as_str().unwrap()),
+        ("scope", "read"),
+    ];
     let third = world.post("/oauth2/token").basic("narrow", NARROW).form(&narrowed).send().await.json();
     assert_eq!(third["scope"], "read");
-    let wider = [("grant_type", "refresh_token"), ("refresh_token", third["refresh_token"].as_str().unwrap()), ("scope", "admin")];
+    let wider = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", third["refresh_token"].as_str().unwrap()),
+        ("scope", "admin"),
+    ];
     let reply = world.post("/oauth2/token").basic("narrow", NARROW).form(&wider).send().await;
     assert_eq!(reply.error(), (400, "invalid_scope".to_owned()));
     // The first one again: whoever has it is not who has the third.
@@ -120,7 +162,9 @@ async fn a_refresh_token_rotates_and_a_second_use_ends_the_family() {
     let live = third["refresh_token"].as_str().unwrap();
     assert_eq!(refresh(&world, live).send().await.error(), (400, "invalid_grant".to_owned()));
     assert_eq!(world.authorize(third["access_token"].as_str().unwrap()).await, 403);
-    assert!(world.metrics.text().contains("token_service_security_events_total{event_type=\"refresh_token_reused\"} 1"));
+    assert!(
+        world.metrics.text().contains("token_service_security_events_total{event_type=\"refresh_token_reused\"} 1")
+    );
     // Another client's refresh token, though genuine, is a theft.
     let stolen = session(&world).await;
     let form = [("grant_type", "refresh_token"), ("refresh_token", stolen["refresh_token"].as_str().unwrap())];
@@ -135,13 +179,17 @@ async fn introspection_tells_its_own_clients_and_readers_only() {
     let issued = session(&world).await;
     let (access, token) = (issued["access_token"].as_str().unwrap(), issued["refresh_token"].as_str().unwrap());
     let ask = async |key: &str, token: &str| -> Value {
-        let reply = world.post("/oauth2/introspect").key(key).form(&[("token", token), ("token_type_hint", "x")]).send().await;
+        let reply =
+            world.post("/oauth2/introspect").key(key).form(&[("token", token), ("token_type_hint", "x")]).send().await;
         assert_eq!((reply.status, reply.header("cache-control")), (200, "no-store"));
         reply.json()
     };
     for key in [NARROW, READER, KEY] {
         let active = ask(key, access).await;
-        assert_eq!((&active["active"], &active["client_id"], &active["iss"]), (&json!(true), &json!("narrow"), &json!(ISSUER)));
+        assert_eq!(
+            (&active["active"], &active["client_id"], &active["iss"]),
+            (&json!(true), &json!("narrow"), &json!(ISSUER))
+        );
         assert_eq!(active["token_type"], "Bearer");
         assert!(active.get("ep").is_none() && active.get("ugen").is_none() && active.get("sid").is_none());
         assert_eq!(ask(key, token).await["active"], json!(true));
@@ -164,7 +212,8 @@ async fn revocation_is_200_for_anything_and_takes_the_family_along() {
     let world = world();
     let issued = session(&world).await;
     let (access, token) = (issued["access_token"].as_str().unwrap(), issued["refresh_token"].as_str().unwrap());
-    let ask = async |key: &str, token: &str| world.post("/oauth2/revoke").key(key).form(&[("token", token)]).send().await;
+    let ask =
+        async |key: &str, token: &str| world.post("/oauth2/revoke").key(key).form(&[("token", token)]).send().await;
     for nothing in ["x", "rt1.x.y", "a.b.c"] {
         let reply = ask(NARROW, nothing).await;
         assert_eq!((reply.status, reply.text.as_str()), (200, ""));
@@ -179,7 +228,10 @@ async fn revocation_is_200_for_anything_and_takes_the_family_along() {
     assert_eq!(refresh(&world, token).send().await.error(), (400, "invalid_grant".to_owned()));
     assert_eq!(ask(KEY, &others).await.status, 200, "with the role, anybody's");
     assert_eq!(world.authorize(&others).await, 403);
-    assert_eq!(world.post("/oauth2/revoke").key(KEY).form(&[]).send().await.error(), (400, "invalid_request".to_owned()));
+    assert_eq!(
+        world.post("/oauth2/revoke").key(KEY).form(&[]).send().await.error(),
+        (400, "invalid_request".to_owned())
+    );
 }
 
 fn assertion(signer: &LocalSigner, now: i64, changes: &Value) -> String {
@@ -280,9 +332,20 @@ async fn dpop_with_nonces_at_the_token_endpoint() {
     let next = next.json()["refresh_token"].as_str().unwrap().to_owned();
     // With a proof of another key it is a theft.
     let stolen = [("grant_type", "refresh_token"), ("refresh_token", next.as_str())];
-    assert_eq!(ask(&stolen, &thief.proof("POST", &uri, now, None, None)).await.error(), (400, "invalid_grant".to_owned()));
-    assert_eq!(ask(&stolen, &prover.proof("POST", &uri, now, None, None)).await.error(), (400, "invalid_grant".to_owned()));
-    for wrong in ["x", "", &prover.proof("GET", &uri, now, None, None), &prover.proof("POST", "https://evil.example/oauth2/token", now, None, None)] {
+    assert_eq!(
+        ask(&stolen, &thief.proof("POST", &uri, now, None, None)).await.error(),
+        (400, "invalid_grant".to_owned())
+    );
+    assert_eq!(
+        ask(&stolen, &prover.proof("POST", &uri, now, None, None)).await.error(),
+        (400, "invalid_grant".to_owned())
+    );
+    for wrong in [
+        "x",
+        "",
+        &prover.proof("GET", &uri, now, None, None),
+        &prover.proof("POST", "https://evil.example/oauth2/token", now, None, None),
+    ] {
         assert_eq!(ask(&CREDENTIALS, wrong).await.error(), (400, "invalid_dpop_proof".to_owned()));
     }
     let once = prover.proof("POST", &uri, now, None, None);
@@ -290,7 +353,8 @@ async fn dpop_with_nonces_at_the_token_endpoint() {
     assert_eq!(ask(&CREDENTIALS, &once).await.error(), (400, "invalid_dpop_proof".to_owned()));
     // A wrong client does not use a proof up.
     let unused = prover.proof("POST", &uri, now, None, None);
-    let wrong = world.post("/oauth2/token").basic("narrow", "wrong").header("dpop", &unused).form(&CREDENTIALS).send().await;
+    let wrong =
+        world.post("/oauth2/token").basic("narrow", "wrong").header("dpop", &unused).form(&CREDENTIALS).send().await;
     assert_eq!(wrong.status, 401);
     assert_eq!(ask(&CREDENTIALS, &unused).await.status, 200);
 }
@@ -302,7 +366,13 @@ async fn the_public_documents_say_what_is_so() {
     assert_eq!((jwks.status, jwks.header("access-control-allow-origin")), (200, "*"));
     assert!(jwks.header("cache-control").starts_with("public, max-age=300"), "{jwks:?}");
     let keys = jwks.json();
-    assert!(keys["keys"].as_array().unwrap().iter().all(|key| key["alg"] == "ES256" && key["use"] == "sig" && key.get("d").is_none()));
+    assert!(
+        keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|key| key["alg"] == "ES256" && key["use"] == "sig" && key.get("d").is_none())
+    );
     let etag = jwks.header("etag").to_owned();
     let same = world.get("/.well-known/jwks.json").header("if-none-match", &etag).send().await;
     assert_eq!((same.status, same.text.as_str()), (304, ""));
@@ -310,7 +380,12 @@ async fn the_public_documents_say_what_is_so() {
         let reply = world.get(&format!("/.well-known/{path}")).send().await;
         let document = reply.json();
         assert_eq!(document["issuer"], ISSUER);
-        for (member, route) in [("token_endpoint", "POST"), ("introspection_endpoint", "POST"), ("revocation_endpoint", "POST"), ("jwks_uri", "GET")] {
+        for (member, route) in [
+            ("token_endpoint", "POST"),
+            ("introspection_endpoint", "POST"),
+            ("revocation_endpoint", "POST"),
+            ("jwks_uri", "GET"),
+        ] {
             let uri = document[member].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned();
             let status = world.ask(route, &uri).send().await.status;
             assert!(status != 404 && status != 405, "{member} is served: {status}");

@@ -14,7 +14,10 @@ async fn every_route_is_described_and_nothing_else() {
     assert_eq!(world.get("/openapi.json").send().await.json(), document);
     let paths = document["paths"].as_object().unwrap();
     for (template, operations) in paths {
-        let path = template.replace("{tokenId}", "00000000-0000-4000-8000-000000000000").replace("{userId}", "alice").replace("{path}", "orders/1");
+        let path = template
+            .replace("{tokenId}", "00000000-0000-4000-8000-000000000000")
+            .replace("{userId}", "alice")
+            .replace("{path}", "orders/1");
         for method in METHODS {
             let described = operations.get(method).is_some();
             let status = world.ask(&method.to_uppercase(), &path).send().await.status;
@@ -31,7 +34,10 @@ async fn every_route_is_described_and_nothing_else() {
     // The other way round: the routes are listed here once more, so that a new one is described.
     let source = include_str!("../../../src/http/mod.rs");
     for route in source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next()) {
-        let described = route.replace("{*path}", "{path}").replace("/tokens/{id}", "/tokens/{tokenId}").replace("/users/{id}", "/users/{userId}");
+        let described = route
+            .replace("{*path}", "{path}")
+            .replace("/tokens/{id}", "/tokens/{tokenId}")
+            .replace("/users/{id}", "/users/{userId}");
         let described = if described == "/authorize/" { "/authorize".to_owned() } else { described };
         assert!(paths.contains_key(&described), "{route}");
     }
@@ -42,7 +48,13 @@ fn every_reference_resolves_and_every_operation_has_a_name() {
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
     let mut names = std::collections::BTreeSet::new();
     for operations in document["paths"].as_object().unwrap().values() {
-        for operation in operations.as_object().unwrap().iter().filter(|(name, _)| METHODS.contains(&name.as_str())).map(|(_, operation)| operation) {
+        for operation in operations
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| METHODS.contains(&name.as_str()))
+            .map(|(_, operation)| operation)
+        {
             assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
         }
     }

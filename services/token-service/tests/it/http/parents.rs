@@ -51,7 +51,10 @@ async fn an_expired_parent_is_401() {
     let body = json!({"user_id": "a", "parent_expires_in": 60});
     let pair = world.post("/token-pairs").key(KEY).json(&body).send().await.json();
     world.clock.advance(200);
-    assert_eq!(renew(&world, pair["parent_token"].as_str().unwrap()).await.error(), (401, "Invalid parent token".to_owned()));
+    assert_eq!(
+        renew(&world, pair["parent_token"].as_str().unwrap()).await.error(),
+        (401, "Invalid parent token".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -64,7 +67,10 @@ async fn the_latest_child_is_for_the_presenter_of_the_parent_only() {
         let reply = world.get(path).key(parent).send().await;
         assert_eq!((reply.status, reply.header("cache-control")), (200, "no-store"));
         let latest = reply.json();
-        assert_eq!(latest.as_object().unwrap().keys().collect::<Vec<_>>(), ["child_jti", "child_token", "expires_at", "renewed_at"]);
+        assert_eq!(
+            latest.as_object().unwrap().keys().collect::<Vec<_>>(),
+            ["child_jti", "child_token", "expires_at", "renewed_at"]
+        );
         assert_eq!(latest["child_jti"], pair["child_jti"], "the included child is the latest from the start");
         assert_eq!(latest["renewed_at"], "2026-11-22T12:00:00Z");
         assert_eq!(world.authorize(latest["child_token"].as_str().unwrap()).await, 200);
@@ -137,7 +143,12 @@ async fn a_bound_parent_opens_nothing_without_a_proof_of_its_key() {
     let unbound = world.pair("bob").await;
     let token = unbound["parent_token"].as_str().unwrap();
     let proof = prover.proof("GET", &uri, now, Some(token), None);
-    let reply = world.get("/tokens/latest").header("authorization", &format!("DPoP {token}")).header("dpop", &proof).send().await;
+    let reply = world
+        .get("/tokens/latest")
+        .header("authorization", &format!("DPoP {token}"))
+        .header("dpop", &proof)
+        .send()
+        .await;
     assert_eq!(reply.status, 401);
 }
 

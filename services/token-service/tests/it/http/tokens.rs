@@ -9,7 +9,10 @@ async fn a_token_has_the_former_shape_and_complete_claims() {
     let world = world();
     let body = json!({"user_id": "alice", "network": "mainnet", "rate_limit": 50, "expires_in": 600});
     let reply = world.post("/tokens").key(KEY).json(&body).send().await;
-    assert_eq!((reply.status, reply.header("content-type"), reply.header("cache-control")), (201, "application/json", "no-store"));
+    assert_eq!(
+        (reply.status, reply.header("content-type"), reply.header("cache-control")),
+        (201, "application/json", "no-store")
+    );
     assert_eq!(reply.header("x-decision-id").len(), 32);
     let body = reply.json();
     assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["expires_at", "token", "token_id"]);
@@ -39,7 +42,10 @@ async fn the_former_defaults_hold() {
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3600);
     for (path, body) in [
         ("/tokens", json!({"user_id": "a", "network": "", "rate_limit": 0, "expiry_days": 0, "expires_in": null})),
-        ("/token-pairs", json!({"user_id": "a", "parent_expiry_hours": 0, "parent_expires_in": 0, "include_child": null})),
+        (
+            "/token-pairs",
+            json!({"user_id": "a", "parent_expiry_hours": 0, "parent_expires_in": 0, "include_child": null}),
+        ),
     ] {
         let reply = world.post(path).key(KEY).json(&body).send().await;
         assert_eq!(reply.status, 201, "{}", reply.text);
@@ -71,8 +77,16 @@ async fn lifetimes_of_readme_and_code_are_both_taken_and_never_differ() {
         ("/tokens", json!({"user_id": "a", "expires_in": "60"}), "found a string"),
         ("/tokens", json!({"user_id": "a", "rate_limit": -1}), "not negative"),
         ("/tokens", json!({"user_id": "a", "rate_limit": 4_294_967_296_u64}), "at most"),
-        ("/token-pairs", json!({"user_id": "a", "parent_expiry_hours": -1}), "parent_expiry_hours must be between 0 and 720"),
-        ("/token-pairs", json!({"user_id": "a", "parent_expiry_hours": 721}), "parent_expiry_hours must be between 0 and 720"),
+        (
+            "/token-pairs",
+            json!({"user_id": "a", "parent_expiry_hours": -1}),
+            "parent_expiry_hours must be between 0 and 720",
+        ),
+        (
+            "/token-pairs",
+            json!({"user_id": "a", "parent_expiry_hours": 721}),
+            "parent_expiry_hours must be between 0 and 720",
+        ),
         ("/token-pairs", json!({"user_id": "a", "parent_expiry_hours": 8, "parent_expires_in": 60}), "two different"),
         ("/token-pairs", json!({"user_id": "a", "child_expires_in": -5}), "not negative"),
         ("/token-pairs", json!({"user_id": "a", "parent_expires_in": 2_592_001}), "expected 1 to 2592000"),
@@ -93,7 +107,8 @@ async fn a_pair_has_the_former_shape_and_a_child_only_when_asked() {
     let world = world();
     let pair = world.pair("alice").await;
     assert_eq!((&pair["parent_expiry"], &pair["child_expiry"]), (&json!(2_592_000), &json!(900)));
-    let (parent, child) = (claims(pair["parent_token"].as_str().unwrap()), claims(pair["child_token"].as_str().unwrap()));
+    let (parent, child) =
+        (claims(pair["parent_token"].as_str().unwrap()), claims(pair["child_token"].as_str().unwrap()));
     assert_eq!((&parent["token_type"], &parent["aud"]), (&json!("parent"), &json!([ISSUER])));
     assert_eq!((&child["token_type"], &child["parent_jti"]), (&json!("child"), &pair["parent_jti"]));
     let alone = world.post("/token-pairs").key(KEY).json(&json!({"user_id": "alice"})).send().await.json();
@@ -131,7 +146,11 @@ async fn nothing_is_minted_or_revoked_without_a_caller() {
     let token = world.token("alice").await;
     let reply = world.post("/tokens").key(token["token"].as_str().unwrap()).json(&body).send().await;
     assert_eq!(reply.status, 401);
-    assert_eq!(world.authorize(world.token("alice").await["token"].as_str().unwrap()).await, 200, "nothing was revoked");
+    assert_eq!(
+        world.authorize(world.token("alice").await["token"].as_str().unwrap()).await,
+        200,
+        "nothing was revoked"
+    );
 }
 
 #[tokio::test]
@@ -202,7 +221,12 @@ async fn a_wrong_body_is_told_what_is_wrong_and_mints_nothing() {
         let reply = world.post("/tokens").key(KEY).body("application/json", body).send().await;
         assert_eq!(reply.error(), (400, error.to_owned()), "{body}");
     }
-    for body in [json!({"user_id": "a", "expire_in": 60}), json!({"User_ID": "a", "user_id": "a"}), json!({"user_id": 7}), json!({"user_id": "a b"})] {
+    for body in [
+        json!({"user_id": "a", "expire_in": 60}),
+        json!({"User_ID": "a", "user_id": "a"}),
+        json!({"user_id": 7}),
+        json!({"user_id": "a b"}),
+    ] {
         let reply = world.post("/tokens").key(KEY).json(&body).send().await;
         assert_eq!(reply.status, 400, "{body}");
     }
@@ -210,7 +234,8 @@ async fn a_wrong_body_is_told_what_is_wrong_and_mints_nothing() {
         let reply = world.post("/tokens").key(KEY).body(content_type, "{\"user_id\":\"a\"}").send().await;
         assert_eq!(reply.error(), (415, "Unsupported media type".to_owned()), "{content_type}");
     }
-    let charset = world.post("/tokens").key(KEY).body("Application/JSON; charset=utf-8", "{\"user_id\":\"a\"}").send().await;
+    let charset =
+        world.post("/tokens").key(KEY).body("Application/JSON; charset=utf-8", "{\"user_id\":\"a\"}").send().await;
     assert_eq!(charset.status, 201);
 }
 
@@ -229,7 +254,13 @@ async fn a_proof_binds_what_is_minted() {
     let reply = world.post("/tokens").key(KEY).header("dpop", &old).json(&json!({"user_id": "a"})).send().await;
     assert_eq!(reply.status, 400);
     let nonce = reply.header("dpop-nonce");
-    let healed = prover.proof("POST", &format!("{ISSUER}/tokens"), now - jiff::SignedDuration::from_secs(120), None, Some(nonce));
+    let healed = prover.proof(
+        "POST",
+        &format!("{ISSUER}/tokens"),
+        now - jiff::SignedDuration::from_secs(120),
+        None,
+        Some(nonce),
+    );
     let reply = world.post("/tokens").key(KEY).header("dpop", &healed).json(&json!({"user_id": "a"})).send().await;
     assert_eq!(reply.status, 201, "a client whose clock is wrong heals itself: {}", reply.text);
 }
@@ -237,7 +268,8 @@ async fn a_proof_binds_what_is_minted() {
 #[tokio::test]
 async fn each_caller_has_a_limit_of_its_own() {
     let world = world_with(Setting { mints_per_minute: 3, ..Setting::default() });
-    let mint = async |key: &str, user: &str| world.post("/tokens").key(key).json(&json!({"user_id": user})).send().await;
+    let mint =
+        async |key: &str, user: &str| world.post("/tokens").key(key).json(&json!({"user_id": user})).send().await;
     for _ in 0..3 {
         assert_eq!(mint(KEY, "a").await.status, 201);
     }

@@ -30,7 +30,9 @@ fn envoy_takes_its_examples() {
 
 #[test]
 fn nginx_takes_its_example() {
-    let text = read("nginx/nginx.conf").replace("token-service:8080", "127.0.0.1:8080").replace("upstream:8081", "127.0.0.1:8081");
+    let text = read("nginx/nginx.conf")
+        .replace("token-service:8080", "127.0.0.1:8080")
+        .replace("upstream:8081", "127.0.0.1:8081");
     match Nginx::validate(&text) {
         Some(outcome) => assert_eq!(outcome, Ok(())),
         None => skipped("nginx"),

@@ -20,7 +20,10 @@ fn behind(mode: &str, change: impl Fn(String) -> String) -> Option<(Service, Ups
 fn any_method_and_any_path_is_decided_and_no_identity_of_the_clients_own_passes() {
     // Envoy itself refuses methods that it does not know; with its switch for them they are decided as all others are.
     let any_method = |text: String| {
-        text.replace("use_remote_address: true", "use_remote_address: true\n                http_protocol_options: { allow_custom_methods: true }")
+        text.replace(
+            "use_remote_address: true",
+            "use_remote_address: true\n                http_protocol_options: { allow_custom_methods: true }",
+        )
     };
     for mode in MODES {
         let Some((service, upstream, envoy)) = behind(mode, any_method) else { return };
@@ -102,7 +105,8 @@ fn unauthenticated_forbidden_limited_and_unavailable_are_kept_apart() {
         let before = upstream.count();
         service.process.pause();
         let start = Instant::now();
-        let unknown = wait_until("the service to hang", PATIENCE, || Some(ask(&token)).filter(|reply| reply.status != 200));
+        let unknown =
+            wait_until("the service to hang", PATIENCE, || Some(ask(&token)).filter(|reply| reply.status != 200));
         status(&unknown, 503, mode);
         assert!(start.elapsed() < Duration::from_secs(20), "{mode}: {:?}", start.elapsed());
         assert!(upstream.count() - before <= 2, "{mode}: what was on its way when it stopped");

@@ -91,7 +91,8 @@ impl Upstream {
 fn deployed(file: &str, listener: &str, changes: &[(&str, &str)]) -> String {
     let path: PathBuf = workspace_root().join("deploy").join(file);
     let mut text = std::fs::read_to_string(&path).unwrap();
-    let all = changes.iter().copied().chain([(listener.split("=>").next().unwrap(), listener.split("=>").nth(1).unwrap())]);
+    let all =
+        changes.iter().copied().chain([(listener.split("=>").next().unwrap(), listener.split("=>").nth(1).unwrap())]);
     for (from, to) in all {
         assert!(text.contains(from), "{file} has {from}");
         text = text.replace(from, to);

@@ -12,7 +12,11 @@ fn auth_request_decides_by_the_original_method_and_path() {
     let address = service.http.replacen("http://", "", 1);
     let configure = |port: u16| {
         let listen = format!("listen 10000=>listen 127.0.0.1:{port}");
-        deployed("nginx/nginx.conf", &listen, &[("token-service:8080", &address), ("upstream:8081", &upstream.address())])
+        deployed(
+            "nginx/nginx.conf",
+            &listen,
+            &[("token-service:8080", &address), ("upstream:8081", &upstream.address())],
+        )
     };
     let Some(nginx) = Nginx::start(configure) else { return };
     let url = |path: &str| format!("{}{path}", nginx.url());
