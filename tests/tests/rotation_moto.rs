@@ -477,7 +477,7 @@ fn a_withdrawal_replaces_warm_issuers_and_says_so_when_it_cannot() {
     let more = [named[0], named[1], ("AWS_ENDPOINT_URL_LAMBDA", refusing.as_str())];
     let withdraw = function_with(&stand.moto, &stand.secret, "withdraw", &more);
     withdrawn(&withdraw, &|issuers| {
-        refused(&["access denied (AccessDeniedException, HTTP 403", "lambda:dev-issuer:live"], issuers)
+        refused(&["access denied (AccessDeniedException, HTTP 403", "lambda:dev-issuer:live"], issuers);
     });
     assert!(withdraw.log().contains("warm issuers could not be replaced"), "{}", withdraw.log());
 }

@@ -123,7 +123,10 @@ impl Redis {
     pub fn replica(&self) -> Self {
         let master = self.port.to_string();
         let replica = Self::start_with(&["--replicaof", "127.0.0.1", &master]).expect("Redis is here");
-        wait_until("the replica to follow", START, || replica.follows().then_some(()));
+        make_offset(self.port);
+        wait_until("the replica to follow and to be counted", START, || {
+            (replica.follows() && counts_its_replica(self.port)).then_some(())
+        });
         replica
     }
 
@@ -278,6 +281,7 @@ impl RedisCluster {
         let mut create = Process::start("redis-cli --cluster create", create);
         let status = create.wait(AGREE);
         assert!(status.success(), "{}", create.output());
+        cluster.nodes.iter().for_each(|node| make_offset(node.port));
         cluster.wait_healthy();
         Some(cluster)
     }
@@ -358,13 +362,7 @@ impl RedisCluster {
                         && state.text().contains("cluster_known_nodes:6")
                         && state.text().contains("cluster_size:3")
                 });
-                let role = ask(node.port, &[b"INFO", b"replication"]);
-                let linked = role.is_ok_and(|role| {
-                    matches!(role, RedisReply::Text(_))
-                        && (role.text().contains("master_link_status:up")
-                            || role.text().contains("role:master") && role.text().contains("connected_slaves:1"))
-                });
-                agreed && linked
+                agreed && (node.follows() || counts_its_replica(node.port))
             });
             well.then_some(())
         });
@@ -396,6 +394,22 @@ fn up(process: &mut Process, port: u16) -> bool {
     wait_until("redis-server to answer", START, || match process.ended() {
         Some(_) => Some(false),
         None => ask(port, &[b"PING"]).is_ok_and(|reply| reply == RedisReply::Text(b"PONG".to_vec())).then_some(true),
+    })
+}
+
+/// One write of no consequence and without a key, so that the offset that replicas acknowledge is not 0. A replica refuses it.
+fn make_offset(port: u16) {
+    let library = b"#!lua name=testkit\nredis.register_function('testkit', function() return 1 end)";
+    let _ = ask(port, &[b"FUNCTION", b"LOAD", b"REPLACE", library]);
+}
+
+/// Whether a master's replica has acknowledged something. It shows as online up to a second earlier, and `WAIT` does not count
+/// it until then.
+fn counts_its_replica(port: u16) -> bool {
+    ask(port, &[b"INFO", b"replication"]).is_ok_and(|reply| {
+        matches!(reply, RedisReply::Text(_))
+            && reply.text().contains("role:master")
+            && reply.text().lines().any(|line| line.contains("state=online") && !line.contains("offset=0,"))
     })
 }
 

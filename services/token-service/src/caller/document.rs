@@ -203,7 +203,8 @@ impl Callers {
                     }
                 }
                 None => {
-                    problems.push(format!("caller {name}: certificate: expected sha256 (64 hexadecimal digits) or san"))
+                    problems
+                        .push(format!("caller {name}: certificate: expected sha256 (64 hexadecimal digits) or san"));
                 }
             }
         }
