@@ -16,7 +16,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = tempfile::tempdir()?;
 //! let file = TokenFile::open(directory.path().join("token/token.jwt"), &FileOptions::default())?;
-//! file.write(b"eyJ0eXAiOiJKV1Qi…", &OsIds)?;
+//! file.write("eyJ0eXAiOiJKV1Qi…".as_bytes(), &OsIds)?;
 //! assert_eq!(std::fs::read(file.path())?, "eyJ0eXAiOiJKV1Qi…".as_bytes());
 //! # Ok(())
 //! # }
