@@ -39,7 +39,8 @@ fn start() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
-fn rules() -> Rules {
+/// The rules of all tests of this package.
+pub fn rules() -> Rules {
     Rules {
         issuer: ISSUER.to_owned(),
         audiences: vec![API.to_owned()],

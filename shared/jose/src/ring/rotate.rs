@@ -187,7 +187,8 @@ impl KeyRing {
             let retired = self.not_after(key);
             let not_after = match known {
                 Some(entry) => entry.not_after.zip(retired).map(|(stored, end)| stored.max(end)),
-                None => retired,
+                // It was never published, or is past its time: then it stays away.
+                None => retired.filter(|end| *end <= now),
             };
             Self::entry(key, known, not_after, now)
         });

@@ -75,26 +75,7 @@ pub fn start() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
-pub fn rules() -> Rules {
-    Rules {
-        issuer: ISSUER.to_owned(),
-        audiences: vec![API.to_owned()],
-        plain_ttl_s: 3600,
-        access_ttl_s: 900,
-        child_ttl_s: 900,
-        parent_ttl_s: 30 * 86_400,
-        refresh_ttl_s: 604_800,
-        most_ttl_s: 30 * 86_400,
-        skew_s: 60,
-        leeway_s: 60,
-        renew_threshold_s: 120,
-        rate_window_s: 60,
-        default_rate_limit: 100,
-        origins: vec![API.to_owned(), ISSUER.to_owned()],
-        nonce_required: false,
-        proof_algorithms: vec![Algorithm::Es256],
-    }
-}
+pub use crate::service::rules;
 
 fn callers(certificate: Option<[u8; 32]>) -> Callers {
     let digest = |key: &str| token_jose::sha256_hex(key.as_bytes());

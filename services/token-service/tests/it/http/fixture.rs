@@ -152,24 +152,7 @@ impl Default for Setting {
 }
 
 fn rules(nonce_required: bool) -> Rules {
-    Rules {
-        issuer: ISSUER.to_owned(),
-        audiences: vec![API.to_owned()],
-        plain_ttl_s: 3600,
-        access_ttl_s: 900,
-        child_ttl_s: 900,
-        parent_ttl_s: 30 * 86_400,
-        refresh_ttl_s: 604_800,
-        most_ttl_s: 30 * 86_400,
-        skew_s: 60,
-        leeway_s: 60,
-        renew_threshold_s: 120,
-        rate_window_s: 60,
-        default_rate_limit: 100,
-        origins: vec![API.to_owned(), ISSUER.to_owned()],
-        nonce_required,
-        proof_algorithms: vec![Algorithm::Es256, Algorithm::EdDsa],
-    }
+    Rules { nonce_required, proof_algorithms: vec![Algorithm::Es256, Algorithm::EdDsa], ..crate::service::rules() }
 }
 
 /// The key of client assertions of `narrow`.

@@ -9,7 +9,7 @@ mod world;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::Config;
-use token_jose::{Door, RingPolicy, Verifier};
+use token_jose::{Door, RingPolicy, UnknownKid, Verifier};
 
 use case::{Case, Lies, Troubles, cases, troubles};
 use world::World;
@@ -78,6 +78,26 @@ fn a_withdrawal_that_stopped_can_be_run_again_after_a_rollback() {
     let door = Door { memory_age_s: 11, stale_if_error_s: 0 };
     let troubles = Troubles { crashes: true, rollback: true, withdrawal: true, ..Troubles::default() };
     let case = Case { policy, verifiers, door, troubles, lies: Lies::default(), seed: 4_371_181_518_118_573_841 };
+    check(&case).unwrap();
+}
+
+/// Found by chance: the first rotation stopped before it published anything, and the second announced the key that still
+/// signed with an end, as if its successor were already current.
+#[test]
+fn a_first_ring_that_was_never_published_signs_until_it_is_replaced() {
+    let policy = RingPolicy {
+        interval_s: 1_130,
+        lead_s: 223,
+        max_token_ttl_s: 4_519,
+        retention_s: 4_826,
+        jwks_max_age_s: 89,
+        verifier_cache_s: 5,
+        skew_s: 23,
+    };
+    let verifiers = vec![Verifier::new("quick", 5, UnknownKid::Refuses)];
+    let door = Door { memory_age_s: 46, stale_if_error_s: 0 };
+    let troubles = Troubles { crashes: true, delays: true, repeats: true, rollback: true, ..Troubles::default() };
+    let case = Case { policy, verifiers, door, troubles, lies: Lies::default(), seed: 3_362_625_517_183_687_617 };
     check(&case).unwrap();
 }
 
