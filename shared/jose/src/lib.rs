@@ -8,7 +8,7 @@
 //! | [`RotationPlan`] | whether a ring's times are safe with the verifiers out there, and the life of a key under them |
 //! | [`KeySet`] | the public keys that verifiers get: a JWKS document, with bookkeeping in the stored form |
 //! | [`sign_compact`] → [`CompactJws`] | claims to a token, header exactly `typ`, `alg`, `kid` |
-//! | [`Unverified`] → [`verify`] → [`Verified`] | a token from anywhere to claims that may be believed |
+//! | [`Unverified`] → [`verify()`] → [`Verified`] | a token from anywhere to claims that may be believed |
 //! | [`ForeignKeys`], [`verify_foreign`] | the same for the key sets and tokens of other issuers |
 //! | [`verify_proof`] → [`Proof`] | a DPoP proof (RFC 9449) to the key that its sender holds; [`Nonces`] without a store |
 //! | [`strict_json`] | the JSON reader below all of it, for other documents that decide security |
@@ -19,7 +19,7 @@
 //! # Invariants
 //! - The key decides the algorithm; a token's header is only compared with it.
 //! - A document has one reading: duplicate members, loose base64url and trailing data are refused everywhere.
-//! - A [`Verified`] value only comes out of [`verify`]; an [`Unverified`] token yields `iss` and `kid` and no more.
+//! - A [`Verified`] value only comes out of [`verify()`]; an [`Unverified`] token yields `iss` and `kid` and no more.
 //! - A [`Proof`] only comes out of [`verify_proof`], which says nothing of the payload before the signature holds.
 //! - A `kid` of ours is computed, so two documents cannot mean two keys by it.
 //! - Private key material is wiped after use and is in no `Debug`, message or public document.

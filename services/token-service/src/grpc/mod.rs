@@ -2,7 +2,7 @@
 //! and reflection.
 //!
 //! It translates, and decides nothing about tokens: [`crate::service`] does. Both token services are one implementation
-//! ([`tokens`]) under two sets of messages.
+//! (`tokens`) under two sets of messages.
 //!
 //! Invariants:
 //! - nothing is minted, read or revoked before the caller is authenticated; metadata that decides is there once, or the

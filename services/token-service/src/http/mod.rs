@@ -1,7 +1,7 @@
 //! The HTTP door: the former service's API, the OAuth face, external authorization, the public documents.
 //!
 //! It translates, and decides nothing about tokens: [`crate::service`] does. What it does decide is who speaks
-//! ([`caller`]), in which form ([`form`]), and where an original request's method and path come from ([`authorize`]).
+//! (`caller`), in which form (`form`), and where an original request's method and path come from (`authorize`).
 //!
 //! Invariants:
 //! - nothing is minted, read or revoked before the caller, or the token that is itself the authority, has been verified;

@@ -183,7 +183,7 @@ impl<'a> UnverifiedForeign<'a> {
 /// The token must have the form of [`UnverifiedForeign::parse`], a `typ` that the rule admits, and an `alg` of the accepted
 /// ones. The key is the one that `kid` names, for that algorithm (a key's own `alg`, when it has one, is the only one it
 /// verifies); without `kid`, the only key for that algorithm; never one of several. Then the signature, and the claims as
-/// [`crate::verify`] judges them. [`Verified::kid`] is the key's thumbprint, not the issuer's name for it.
+/// [`crate::verify()`] judges them. [`Verified::kid`] is the key's thumbprint, not the issuer's name for it.
 ///
 /// # Errors
 /// The first of those that does not hold.

@@ -36,7 +36,7 @@ impl fmt::Debug for CompactJws {
 ///
 /// `alg` and `kid` are the signer's, so header and signature cannot come from two keys. Building header and encoding
 /// costs well under a microsecond (Ed25519 signs in ten), so nothing is cached. What the claims say is the caller's affair;
-/// [`crate::verify`] refuses the token if their members are not unique.
+/// [`crate::verify()`] refuses the token if their members are not unique.
 ///
 /// # Errors
 /// When `typ` is no media type name, the claims are no object, the token would exceed [`MAX_TOKEN_BYTES`], or the signer

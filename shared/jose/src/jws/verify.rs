@@ -226,7 +226,7 @@ pub struct Unverified<'a> {
     claims: Map<String, Value>,
 }
 
-/// Values that a verified token carries. Only [`verify`], [`Unverified::verify`] and their
+/// Values that a verified token carries. Only [`verify()`], [`Unverified::verify`] and their
 /// counterparts for the tokens of other issuers make one.
 pub struct Verified<T> {
     value: T,
@@ -312,7 +312,7 @@ impl<'a> Unverified<'a> {
     /// Verifies the token: `typ`, key, algorithm, signature, then `iss`, `aud`, `exp`, `nbf` and `iat` at `now`.
     ///
     /// # Errors
-    /// See [`verify`].
+    /// See [`verify()`].
     pub fn verify(
         self,
         keys: &KeySet,
@@ -379,7 +379,7 @@ fn read_header(mut header: Map<String, Value>) -> Result<[String; 3], JwsError> 
     }
 }
 
-/// `iss`, `aud`, `exp`, `nbf` and `iat`, as [`verify`] promises.
+/// `iss`, `aud`, `exp`, `nbf` and `iat`, as [`verify()`] promises.
 pub(crate) fn check_claims(
     claims: &Map<String, Value>,
     issuer: &str,
